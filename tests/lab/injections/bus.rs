@@ -1,90 +1,63 @@
-//! The bus faults that must be told apart: who answers, on which way.
+//! The siblings that look like a silent PID 1 and are not: frozen PID 1, dead or slow bus, restarted bus.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::bus::{Answer, bus_id, ping_manager};
-use crate::inject::bus_connection::{MutedBus, close_bus};
-use crate::node::{Node, Ran};
-use crate::wait::{eventually, so};
+use super::{HEALTHY, Picture, heals, private_socket, shows};
+use crate::bus::{Answer, ping_manager};
+use crate::inject::process::{Slow, Stopped};
+use crate::inject::units::{StoppedBus, restart_bus};
+use crate::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Who answers on a node: the three questions of signatures.md 1.5.
-#[derive(Debug, PartialEq, Eq)]
-struct Picture {
-    daemon: bool,
-    manager: bool,
-    private: bool,
+#[test]
+fn frozen_manager_is_silent_on_both_ways_and_thaws() -> Result<()> {
+    let node = Node::boot("frozen_manager")?;
+    let frozen = Stopped::manager(&node)?;
+    shows(&node, &Picture { daemon: true, manager: false, private: false })?;
+    ensure!(!private_socket(&node)?.is_ok());
+    drop(frozen);
+    heals(&node)
 }
 
-impl Picture {
-    fn of(node: &Node) -> Result<Self> {
-        Ok(Self {
-            daemon: matches!(bus_id(node, PATIENCE)?, Answer::Reply { .. }),
-            manager: matches!(ping_manager(node, PATIENCE)?, Answer::Reply { .. }),
-            private: private_socket(node)?.is_ok(),
-        })
+#[test]
+fn stopped_bus_daemon_leaves_only_the_private_socket() -> Result<()> {
+    let node = Node::boot("stopped_bus_daemon")?;
+    let stopped = Stopped::bus_daemon(&node)?;
+    shows(&node, &Picture { daemon: false, manager: false, private: true })?;
+    drop(stopped);
+    heals(&node)
+}
+
+#[test]
+fn stopped_bus_unit_leaves_only_the_private_socket() -> Result<()> {
+    let node = Node::boot("stopped_bus_unit")?;
+    let stopped = StoppedBus::on(&node)?;
+    shows(&node, &Picture { daemon: false, manager: false, private: true })?;
+    drop(stopped);
+    heals(&node)
+}
+
+#[test]
+fn slow_manager_answers_late_and_within_five_seconds() -> Result<()> {
+    let node = Node::boot("slow_manager")?;
+    let slow = Slow::manager(&node, Duration::from_millis(1500), Duration::from_millis(100))?;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..4 {
+        let asked = Instant::now();
+        let answer = ping_manager(&node, Duration::from_secs(5))?;
+        ensure!(matches!(answer, Answer::Reply { .. }), "{answer:?} after {:?}", asked.elapsed());
+        slowest = slowest.max(asked.elapsed());
     }
-}
-
-const HEALTHY: Picture = Picture { daemon: true, manager: true, private: true };
-
-/// root's systemctl goes over the private socket.
-fn private_socket(node: &Node) -> Result<Ran> {
-    node.run_within(PATIENCE, &["systemctl", "show", "--property=Version"])
-}
-
-fn busctl_ping(node: &Node) -> Result<Ran> {
-    node.run(&["busctl", "--timeout=2", "call", "org.freedesktop.systemd1", "/", "org.freedesktop.DBus.Peer", "Ping"])
-}
-
-fn heals(node: &Node) -> Result<()> {
-    eventually("a healthy bus", Duration::from_secs(10), || {
-        let picture = Picture::of(node)?;
-        so(picture == HEALTHY, || format!("{picture:?}"))
-    })
+    ensure!(slowest > Duration::from_millis(500), "the slowest of four answers took {slowest:?}");
+    drop(slow);
+    heals(&node)
 }
 
 #[test]
-fn muted_bus_is_silent_only_on_the_bus_and_reexec_cures_it() -> Result<()> {
-    let node = Node::boot("muted_bus")?;
-    ensure!(Picture::of(&node)? == HEALTHY);
-    let muted = MutedBus::on(&node)?;
-    let sick = Picture { daemon: true, manager: false, private: true };
-    ensure!(Picture::of(&node)? == sick, "{:?}", Picture::of(&node)?);
-    let ping = busctl_ping(&node)?;
-    ensure!(!ping.is_ok() && ping.stderr.contains("timed out"), "{ping:?}");
-    ensure!(node.run(&["systemctl", "is-system-running"])?.ok()?.trim() == "running");
-
-    // Work on units makes PID 1 send signals, which must not wake the connection up.
-    node.run(&["systemctl", "restart", "systemd-journald.service"])?.ok()?;
-    ensure!(Picture::of(&node)? == sick);
-
-    node.run(&["systemctl", "daemon-reexec"])?.ok()?;
+fn restarted_bus_is_answered_by_the_manager_again() -> Result<()> {
+    let node = Node::boot("restarted_bus")?;
+    restart_bus(&node)?;
     heals(&node)?;
-    muted.release();
-    ensure!(Picture::of(&node)? == HEALTHY);
-    Ok(())
-}
-
-#[test]
-fn unmuting_the_bus_heals_it_without_a_reexec() -> Result<()> {
-    let node = Node::boot("unmuted_bus")?;
-    let muted = MutedBus::on(&node)?;
-    ensure!(!Picture::of(&node)?.manager);
-    muted.release();
-    heals(&node)
-}
-
-#[test]
-fn closed_bus_leaves_the_manager_without_its_name() -> Result<()> {
-    let node = Node::boot("closed_bus")?;
-    close_bus(&node)?;
-    let answer = ping_manager(&node, PATIENCE)?;
-    println!("{answer:?} {:?}", busctl_ping(&node)?);
-    ensure!(private_socket(&node)?.is_ok());
-    node.run(&["systemctl", "daemon-reexec"])?.ok()?;
-    heals(&node)
+    shows(&node, &HEALTHY)
 }

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::wait::{eventually, so};
+
 /// Parent of all nodes' groups, so that what is ours can be told from what is not.
 const PARENT: &str = "nodemend-lab";
+const REMOVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A node's groups; removed when dropped (by then the node's processes are gone).
 #[derive(Debug)]
@@ -37,10 +41,17 @@ impl NodeGroups {
 impl Drop for NodeGroups {
     fn drop(&mut self) {
         for folder in &self.folders {
-            remove_tree(folder);
+            // A process that has just died keeps its group busy for a moment.
+            let removed = eventually("empty cgroup", REMOVE_LIMIT, || {
+                remove_tree(folder);
+                so(!folder.exists(), || folder.display().to_string())
+            });
+            if let Err(error) = removed {
+                eprintln!("a cgroup stays behind: {error:#}");
+            }
             if let Some(parent) = folder.parent() {
                 // Still in use by another node: the last one removes it.
-                drop(fs::remove_dir(parent));
+                fs::remove_dir(parent).ok();
             }
         }
     }
@@ -83,5 +94,5 @@ fn remove_tree(folder: &Path) {
             remove_tree(&child.path());
         }
     }
-    drop(fs::remove_dir(folder));
+    fs::remove_dir(folder).ok();
 }

@@ -31,6 +31,8 @@ const BOOT: &str = include_str!("boot.sh");
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// systemd gives its units 90 s to stop; nothing in a lab node should need more than this.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
+/// nspawn ends within 50 ms of its PID 1; waiting for it means that the node's processes are gone too.
+const CUT_LIMIT: Duration = Duration::from_secs(5);
 /// The longest any command inside a node is waited for, unless the caller says otherwise.
 const COMMAND_LIMIT: Duration = Duration::from_secs(40);
 const HTTP_LIMIT: Duration = Duration::from_secs(10);
@@ -315,9 +317,16 @@ impl Running {
     fn cut(&mut self) {
         // The kernel ends a PID namespace with its first process; nspawn then ends by itself, or is ended.
         if let Ok(leader) = self.leader() {
-            drop(kill(leader, Signal::SIGKILL));
+            // An error means that it is gone already.
+            kill(leader, Signal::SIGKILL).ok();
+            let ended = eventually("end of nspawn", CUT_LIMIT, || {
+                self.nspawn.try_wait()?.context("nspawn is still there")
+            });
+            if ended.is_ok() {
+                return;
+            }
         }
-        drop(self.nspawn.kill());
+        self.nspawn.kill().ok();
         if let Err(error) = self.nspawn.wait() {
             eprintln!("nspawn could not be waited for: {error}");
         }
