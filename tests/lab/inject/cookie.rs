@@ -20,7 +20,7 @@ const ROUNDS: usize = 12;
 /// Writing into a place that only looked like the counter must stay the exception.
 const MAX_PLACES: usize = 4;
 
-/// Sets the counter to `value`, and proves it by one ping: PID 1's next message has the serial `value + 2`.
+/// Sets the counter to `value`, and proves it by one ping, whose reply takes the next number.
 ///
 /// There is no release: a counter only goes up. Throw the node away.
 pub fn set(node: &Node, value: u32) -> Result<()> {
