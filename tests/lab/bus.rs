@@ -37,12 +37,28 @@ pub enum Answer {
 
 /// `Peer.Ping` to PID 1 over the system bus.
 pub fn ping_manager(node: &Node, deadline: Duration) -> Result<Answer> {
-    ask(node, deadline, Question { to: MANAGER, interface: "org.freedesktop.DBus.Peer", member: "Ping" })
+    ask(
+        node,
+        deadline,
+        Question {
+            to: MANAGER,
+            interface: "org.freedesktop.DBus.Peer",
+            member: "Ping",
+        },
+    )
 }
 
 /// `GetId` of the bus daemon itself.
 pub fn bus_id(node: &Node, deadline: Duration) -> Result<Answer> {
-    ask(node, deadline, Question { to: BUS_DAEMON, interface: BUS_DAEMON, member: "GetId" })
+    ask(
+        node,
+        deadline,
+        Question {
+            to: BUS_DAEMON,
+            interface: BUS_DAEMON,
+            member: "GetId",
+        },
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -55,9 +71,19 @@ struct Question<'a> {
 fn ask(node: &Node, deadline: Duration, question: Question<'_>) -> Result<Answer> {
     let until = Instant::now() + deadline;
     let socket = node.path("/run/dbus/system_bus_socket")?;
-    let mut connection = Connection { stream: UnixStream::connect(socket).context("connect to the bus")?, until };
+    let mut connection = Connection {
+        stream: UnixStream::connect(socket).context("connect to the bus")?,
+        until,
+    };
     let answer = connection.authenticate().and_then(|()| {
-        connection.call(1, Question { to: BUS_DAEMON, interface: BUS_DAEMON, member: "Hello" })?;
+        connection.call(
+            1,
+            Question {
+                to: BUS_DAEMON,
+                interface: BUS_DAEMON,
+                member: "Hello",
+            },
+        )?;
         connection.call(2, question)
     });
     match answer {
@@ -81,7 +107,11 @@ impl Connection {
             self.read(&mut byte)?;
             line.extend(byte);
         }
-        ensure!(line.starts_with(b"OK "), "the bus refused: {}", String::from_utf8_lossy(&line));
+        ensure!(
+            line.starts_with(b"OK "),
+            "the bus refused: {}",
+            String::from_utf8_lossy(&line)
+        );
         Ok(self.stream.write_all(b"BEGIN\r\n")?)
     }
 
@@ -93,7 +123,9 @@ impl Connection {
                 continue;
             }
             return match (message.kind, message.error) {
-                (METHOD_RETURN, _) => Ok(Answer::Reply { serial: message.serial }),
+                (METHOD_RETURN, _) => Ok(Answer::Reply {
+                    serial: message.serial,
+                }),
                 (ERROR, Some(name)) => Ok(Answer::Error { name }),
                 (kind, _) => bail!("a message of type {kind} answers a call"),
             };
@@ -106,15 +138,26 @@ impl Connection {
         let body_bytes = u32_at(&fixed, 4)?;
         let serial = u32_at(&fixed, 8)?;
         let field_bytes = u32_at(&fixed, 12)?;
-        ensure!(fixed.first() == Some(&b'l'), "only little-endian messages are understood");
-        ensure!(body_bytes < MAX_MESSAGE_BYTES && field_bytes < MAX_MESSAGE_BYTES, "a message too large");
+        ensure!(
+            fixed.first() == Some(&b'l'),
+            "only little-endian messages are understood"
+        );
+        ensure!(
+            body_bytes < MAX_MESSAGE_BYTES && field_bytes < MAX_MESSAGE_BYTES,
+            "a message too large"
+        );
         let mut fields = vec![0; usize::try_from(field_bytes.next_multiple_of(8))?];
         self.read(&mut fields)?;
         let mut body = vec![0; usize::try_from(body_bytes)?];
         self.read(&mut body)?;
         fields.truncate(usize::try_from(field_bytes)?);
         let kind = *fixed.get(1).context("no message type")?;
-        let mut message = Message { kind, serial, reply_to: None, error: None };
+        let mut message = Message {
+            kind,
+            serial,
+            reply_to: None,
+            error: None,
+        };
         message.take_fields(&fields)?;
         Ok(message)
     }
@@ -123,7 +166,8 @@ impl Connection {
     fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
         let left = self.until.saturating_duration_since(Instant::now());
         // A timeout of zero would mean forever.
-        self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        self.stream
+            .set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         Ok(self.stream.read_exact(buffer)?)
     }
 }
@@ -154,13 +198,20 @@ impl Message {
                 }
                 b's' | b'o' => {
                     let length = usize::try_from(u32_at(fields, value)?)?;
-                    let text = fields.get(value + 4..value + 4 + length).context("a header string is cut off")?;
+                    let text = fields
+                        .get(value + 4..value + 4 + length)
+                        .context("a header string is cut off")?;
                     if *code == ERROR_NAME {
                         self.error = Some(String::from_utf8_lossy(text).into_owned());
                     }
                     at = value + 4 + length + 1;
                 }
-                b'g' => at = value + 1 + usize::from(*fields.get(value).context("a signature is cut off")?) + 1,
+                b'g' => {
+                    at = value
+                        + 1
+                        + usize::from(*fields.get(value).context("a signature is cut off")?)
+                        + 1
+                }
                 other => bail!("a header field of type {other}"),
             }
         }
@@ -198,6 +249,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
 }
 
 fn is_timeout(error: &anyhow::Error) -> bool {
-    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let kind = error
+        .downcast_ref::<std::io::Error>()
+        .map(std::io::Error::kind);
     matches!(kind, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }

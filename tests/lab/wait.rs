@@ -9,7 +9,11 @@ use anyhow::{Context, Result, bail};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Looks until `look` gives a value; after `limit` fails, naming `what` and the last reason it was not there.
-pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let began = Instant::now();
     loop {
         match look() {
@@ -26,7 +30,8 @@ pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Resu
 pub fn throughout(what: &str, span: Duration, mut look: impl FnMut() -> Result<()>) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < span {
-        look().with_context(|| format!("{what}: broken after {:?} of {span:?}", began.elapsed()))?;
+        look()
+            .with_context(|| format!("{what}: broken after {:?} of {span:?}", began.elapsed()))?;
         thread::sleep(BETWEEN_LOOKS);
     }
     Ok(())

@@ -1,20 +1,16 @@
 //! PID 1's own connection to the system bus, reached through `pidfd_getfd`: silenced, or cut.
 
-#![allow(
-    unsafe_code,
-    reason = "pidfd_open, pidfd_getfd and epoll_ctl on a foreign epoll have no safe wrapper; each call's proof stands at it"
-)]
-
 use std::fs;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
-use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{Shutdown, UnixAddr, getpeername, shutdown};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, close};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::node::Node;
 
@@ -45,7 +41,9 @@ impl MutedBus {
 impl Drop for MutedBus {
     fn drop(&mut self) {
         // The node may be off, or have re-executed PID 1: then there is nothing left to release.
-        if self.place.is_current() && let Err(error) = self.place.set_events(self.place.events) {
+        if self.place.is_current()
+            && let Err(error) = self.place.set_events(self.place.events)
+        {
             eprintln!("the bus could not be unmuted: {error:#}");
         }
     }
@@ -81,7 +79,9 @@ impl Place {
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
             let entry = entry?;
             let number: RawFd = entry.file_name().to_string_lossy().parse()?;
-            let Ok(target) = fs::read_link(entry.path()) else { continue };
+            let Ok(target) = fs::read_link(entry.path()) else {
+                continue;
+            };
             let target = target.to_string_lossy().into_owned();
             if target == "anon_inode:[eventpoll]" {
                 epolls.push(number);
@@ -92,10 +92,20 @@ impl Place {
         for epoll in epolls {
             let entries = fs::read_to_string(format!("/proc/{pid}/fdinfo/{epoll}"))?;
             for line in entries.lines() {
-                let Some((number, events, data)) = epoll_entry(line) else { continue };
-                if let Some((socket, inode)) = sockets.iter().find(|(socket, _)| *socket == number) {
+                let Some((number, events, data)) = epoll_entry(line) else {
+                    continue;
+                };
+                if let Some((socket, inode)) = sockets.iter().find(|(socket, _)| *socket == number)
+                {
                     let (socket, inode) = (*socket, inode.clone());
-                    return Ok(Self { pid, socket, inode, epoll, events, data });
+                    return Ok(Self {
+                        pid,
+                        socket,
+                        inode,
+                        epoll,
+                        events,
+                        data,
+                    });
                 }
             }
         }
@@ -126,26 +136,21 @@ impl Place {
     fn set_events_in_own_table(&self, events: u32) -> Result<()> {
         let process = PidFd::open(self.pid)?;
         // Out of the way of the number that the socket needs.
-        let epoll = loop {
-            let epoll = process.fetch(self.epoll)?;
-            if epoll.as_raw_fd() != self.socket {
-                break epoll;
-            }
-            std::mem::forget(epoll);
-        };
-        let socket = process.fetch(self.socket)?;
-        if socket.as_raw_fd() != self.socket {
-            // SAFETY: both numbers are valid arguments; whatever `self.socket` meant in this thread's private table is
-            // lost, and nothing in this thread uses it again: `process`, `epoll` and `socket` have other numbers, or
-            // are only closed once more at the end of the thread, which the kernel answers with EBADF at worst.
-            let number = unsafe { libc::dup2(socket.as_raw_fd(), self.socket) };
-            ensure!(number == self.socket, "dup2: {}", Errno::last());
-        }
-        let mut event = libc::epoll_event { events, u64: self.data };
-        // SAFETY: `event` lives through the call, and the kernel only reads it.
-        let result = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_MOD, self.socket, &raw mut event) };
-        ensure!(result == 0, "epoll_ctl on PID 1's epoll: {}", Errno::last());
-        Ok(())
+        let above = self.socket + 1;
+        let epoll = fcntl_dupfd_cloexec(process.fetch(self.epoll)?, above)?;
+        let socket = fcntl_dupfd_cloexec(process.fetch(self.socket)?, above)?;
+        drop(process);
+        // Free already, more often than not.
+        close(self.socket).ok();
+        let same_number = fcntl_dupfd_cloexec(&socket, self.socket)?;
+        ensure!(
+            same_number.as_raw_fd() == self.socket,
+            "descriptor {} is taken",
+            self.socket
+        );
+        let flags = EventFlags::from_bits_retain(events);
+        epoll::modify(&epoll, &same_number, EventData::new_u64(self.data), flags)
+            .context("epoll_ctl on PID 1's epoll")
     }
 }
 
@@ -155,12 +160,20 @@ fn epoll_entry(line: &str) -> Option<(RawFd, u32, u64)> {
     let number = words.next()?.parse().ok()?;
     let events = words.nth(1)?;
     let data = words.nth(1)?;
-    Some((number, u32::from_str_radix(events, 16).ok()?, u64::from_str_radix(data, 16).ok()?))
+    Some((
+        number,
+        u32::from_str_radix(events, 16).ok()?,
+        u64::from_str_radix(data, 16).ok()?,
+    ))
 }
 
 fn is_bus_connection(socket: &OwnedFd) -> bool {
     let peer = getpeername::<UnixAddr>(socket.as_raw_fd());
-    peer.is_ok_and(|address| address.path().is_some_and(|path| path.ends_with("dbus/system_bus_socket")))
+    peer.is_ok_and(|address| {
+        address
+            .path()
+            .is_some_and(|path| path.ends_with("dbus/system_bus_socket"))
+    })
 }
 
 /// A handle on a process that cannot come to mean another one.
@@ -168,20 +181,16 @@ struct PidFd(OwnedFd);
 
 impl PidFd {
     fn open(pid: Pid) -> Result<Self> {
-        // SAFETY: no pointers; the result is checked before it is taken as a descriptor that is ours alone.
-        let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-        owned(number).with_context(|| format!("pidfd_open of {pid}"))
+        let id = rustix::process::Pid::from_raw(pid.as_raw()).context("process id 0")?;
+        let handle = pidfd_open(id, PidfdFlags::empty());
+        Ok(Self(
+            handle.with_context(|| format!("pidfd_open of {pid}"))?,
+        ))
     }
-    fn fetch(&self, number: RawFd) -> Result<OwnedFd> {
-        // SAFETY: as above.
-        let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), number, 0) };
-        Ok(owned(copy).with_context(|| format!("pidfd_getfd of descriptor {number}"))?.0)
-    }
-}
 
-fn owned(number: libc::c_long) -> Result<PidFd> {
-    ensure!(number >= 0, "{}", Errno::last());
-    let number = RawFd::try_from(number)?;
-    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
-    Ok(PidFd(unsafe { OwnedFd::from_raw_fd(number) }))
+    /// A copy of the process's descriptor `number`.
+    fn fetch(&self, number: RawFd) -> Result<OwnedFd> {
+        let copy = pidfd_getfd(&self.0, number, PidfdGetfdFlags::empty());
+        copy.with_context(|| format!("pidfd_getfd of descriptor {number}"))
+    }
 }

@@ -34,7 +34,10 @@ impl<'node> DeniedReplies<'node> {
 
 impl Drop for DeniedReplies<'_> {
     fn drop(&mut self) {
-        let removed = self.node.path(FILE).and_then(|path| Ok(std::fs::remove_file(path)?));
+        let removed = self
+            .node
+            .path(FILE)
+            .and_then(|path| Ok(std::fs::remove_file(path)?));
         if let Err(error) = removed.and_then(|()| reload(self.node)) {
             eprintln!("the bus policy could not be taken back: {error:#}");
         }
@@ -42,6 +45,13 @@ impl Drop for DeniedReplies<'_> {
 }
 
 fn reload(node: &Node) -> Result<()> {
-    let daemon = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig"];
-    node.run(&[&["busctl", "--timeout=5", "call"], daemon.as_slice()].concat())?.ok().map(drop)
+    let daemon = [
+        "org.freedesktop.DBus",
+        "/org/freedesktop/DBus",
+        "org.freedesktop.DBus",
+        "ReloadConfig",
+    ];
+    node.run(&[&["busctl", "--timeout=5", "call"], daemon.as_slice()].concat())?
+        .ok()
+        .map(drop)
 }

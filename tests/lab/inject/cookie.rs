@@ -25,14 +25,20 @@ const MAX_PLACES: usize = 4;
 /// There is no release: a counter only goes up. Throw the node away.
 pub fn set(node: &Node, value: u32) -> Result<()> {
     let pid = node.leader()?;
-    let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
+    let memory = File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/{pid}/mem"))?;
     let mut places = everywhere(pid, &memory, serial(node)?)?;
     for _ in 0..ROUNDS {
         let now = u64::from(serial(node)?);
         places.retain(|place| read(&memory, *place).is_ok_and(|found| found == now));
     }
     let count = places.len();
-    ensure!(count <= MAX_PLACES, "{count} places follow PID 1's serials: too many to try");
+    ensure!(
+        count <= MAX_PLACES,
+        "{count} places follow PID 1's serials: too many to try"
+    );
     for place in places {
         let before = read(&memory, place)?;
         memory.write_all_at(&u64::from(value).to_ne_bytes(), place)?;
@@ -57,16 +63,25 @@ fn everywhere(pid: Pid, memory: &File, value: u32) -> Result<Vec<u64>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let mut found = Vec::new();
     for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
-        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
         let (start, end) = range.context("a line of maps without a range")?;
-        let (start, end) = (u64::from_str_radix(start, 16)?, u64::from_str_radix(end, 16)?);
+        let (start, end) = (
+            u64::from_str_radix(start, 16)?,
+            u64::from_str_radix(end, 16)?,
+        );
         let mut bytes = vec![0; usize::try_from(end - start)?];
         // Guard pages and the like cannot be read and hold no counter.
         if memory.read_exact_at(&mut bytes, start).is_err() {
             continue;
         }
         let wanted = u64::from(value).to_ne_bytes();
-        let hits = bytes.chunks_exact(8).zip((start..).step_by(8)).filter(|(chunk, _)| *chunk == wanted);
+        let hits = bytes
+            .chunks_exact(8)
+            .zip((start..).step_by(8))
+            .filter(|(chunk, _)| *chunk == wanted);
         found.extend(hits.map(|(_, place)| place));
     }
     ensure!(!found.is_empty(), "{value} is nowhere in PID 1's memory");

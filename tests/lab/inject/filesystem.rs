@@ -26,26 +26,49 @@ impl<'node> LoopExt4<'node> {
         image.as_file().set_len(16 << 20)?;
         let image = image.into_temp_path();
         run("mkfs.ext4", &["-q", "-F", &image.display().to_string()])?;
-        let device = run("losetup", &["--find", "--show", &image.display().to_string()])?;
-        let disk = Self { node, at, device: PathBuf::from(device.trim()), _image: image };
+        let device = run(
+            "losetup",
+            &["--find", "--show", &image.display().to_string()],
+        )?;
+        let disk = Self {
+            node,
+            at,
+            device: PathBuf::from(device.trim()),
+            _image: image,
+        };
         // The node's /dev is its own and lacks the device: make one, as udev would.
         let number = fs::read_to_string(disk.sys().join("dev"))?;
         let (major, minor) = number.trim().split_once(':').context("a device number")?;
         let inside = disk.device.display().to_string();
-        node.run_mount_tool(&["mknod", &inside, "b", major, minor])?.ok()?;
+        node.run_mount_tool(&["mknod", &inside, "b", major, minor])?
+            .ok()?;
         node.run_mount_tool(&["mkdir", "-p", at])?.ok()?;
-        node.run_mount_tool(&["mount", "-t", "ext4", "-o", "errors=remount-ro", &inside, at])?.ok()?;
+        node.run_mount_tool(&[
+            "mount",
+            "-t",
+            "ext4",
+            "-o",
+            "errors=remount-ro",
+            &inside,
+            at,
+        ])?
+        .ok()?;
         Ok(disk)
     }
 
     /// Reports an error to ext4 through its own test file, as if it had read broken metadata.
     pub fn hit_error(&self) -> Result<()> {
-        let trigger = Path::new("/sys/fs/ext4").join(self.device_name()?).join("trigger_fs_error");
+        let trigger = Path::new("/sys/fs/ext4")
+            .join(self.device_name()?)
+            .join("trigger_fs_error");
         fs::write(&trigger, "nodemend lab").with_context(|| format!("write {}", trigger.display()))
     }
 
     fn device_name(&self) -> Result<&str> {
-        self.device.file_name().and_then(|name| name.to_str()).context("a device without a name")
+        self.device
+            .file_name()
+            .and_then(|name| name.to_str())
+            .context("a device without a name")
     }
 
     fn sys(&self) -> PathBuf {
@@ -57,9 +80,16 @@ impl Drop for LoopExt4<'_> {
     fn drop(&mut self) {
         // Where the node is off already, its mounts are gone with it.
         if self.node.leader().is_ok() {
-            report(self.node.run_mount_tool(&["umount", "--lazy", self.at]).and_then(|ran| ran.ok()));
+            report(
+                self.node
+                    .run_mount_tool(&["umount", "--lazy", self.at])
+                    .and_then(|ran| ran.ok()),
+            );
         }
-        report(run("losetup", &["--detach", &self.device.display().to_string()]));
+        report(run(
+            "losetup",
+            &["--detach", &self.device.display().to_string()],
+        ));
     }
 }
 
@@ -75,10 +105,14 @@ impl<'node, 'disk> Frozen<'node, 'disk> {
     /// Freezes `disk` and starts a writer, which hangs in the kernel (state D) until the thaw.
     pub fn on(disk: &'disk LoopExt4<'node>) -> Result<Self> {
         let frozen = Self { disk };
-        disk.node.run_mount_tool(&["fsfreeze", "--freeze", disk.at])?.ok()?;
+        disk.node
+            .run_mount_tool(&["fsfreeze", "--freeze", disk.at])?
+            .ok()?;
         let unit = format!("--unit={}", Self::WRITER);
         let file = format!("{}/stuck", disk.at);
-        disk.node.run(&["systemd-run", "--collect", &unit, "touch", &file])?.ok()?;
+        disk.node
+            .run(&["systemd-run", "--collect", &unit, "touch", &file])?
+            .ok()?;
         Ok(frozen)
     }
 
@@ -93,7 +127,12 @@ impl<'node, 'disk> Frozen<'node, 'disk> {
 
 impl Drop for Frozen<'_, '_> {
     fn drop(&mut self) {
-        report(self.disk.node.run_mount_tool(&["fsfreeze", "--unfreeze", self.disk.at]).and_then(|ran| ran.ok()));
+        report(
+            self.disk
+                .node
+                .run_mount_tool(&["fsfreeze", "--unfreeze", self.disk.at])
+                .and_then(|ran| ran.ok()),
+        );
     }
 }
 
@@ -108,29 +147,62 @@ pub struct FullDisk<'node> {
 /// Mounts the small tmpfs: to be done before the agent starts.
 pub fn small_disk(node: &Node, at: &str) -> Result<()> {
     node.run_mount_tool(&["mkdir", "-p", at])?.ok()?;
-    node.run_mount_tool(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", at])?.ok().map(drop)
+    node.run_mount_tool(&[
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        "size=1m,mode=700",
+        "tmpfs",
+        at,
+    ])?
+    .ok()
+    .map(drop)
 }
 
 impl<'node> FullDisk<'node> {
     /// Fills the disk under `at`.
     pub fn on(node: &'node Node, at: &str) -> Result<Self> {
         let filler = format!("{at}/lab-filler");
-        let guard = Self { node, filler: filler.clone() };
-        let filled = node.run(&["dd", "if=/dev/zero", &format!("of={filler}"), "bs=4k", "status=none"])?;
-        ensure!(filled.stderr.contains("No space left"), "the disk did not fill up: {filled:?}");
+        let guard = Self {
+            node,
+            filler: filler.clone(),
+        };
+        let filled = node.run(&[
+            "dd",
+            "if=/dev/zero",
+            &format!("of={filler}"),
+            "bs=4k",
+            "status=none",
+        ])?;
+        ensure!(
+            filled.stderr.contains("No space left"),
+            "the disk did not fill up: {filled:?}"
+        );
         Ok(guard)
     }
 }
 
 impl Drop for FullDisk<'_> {
     fn drop(&mut self) {
-        report(self.node.run(&["rm", "-f", &self.filler]).and_then(|ran| ran.ok()));
+        report(
+            self.node
+                .run(&["rm", "-f", &self.filler])
+                .and_then(|ran| ran.ok()),
+        );
     }
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(arguments).output().with_context(|| format!("start {program}"))?;
-    ensure!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .with_context(|| format!("start {program}"))?;
+    ensure!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -53,12 +53,18 @@ impl Slow {
         let pid = node.leader()?;
         let (stop, stopped) = channel();
         let pulses = thread::spawn(move || pulse(pid, still, awake, &stopped));
-        Ok(Self { stop: Some(stop), pulses: Some(pulses) })
+        Ok(Self {
+            stop: Some(stop),
+            pulses: Some(pulses),
+        })
     }
 }
 
 fn pulse(pid: Pid, still: Duration, awake: Duration, stopped: &Receiver<()>) {
-    for (signal, span) in [(Signal::SIGSTOP, still), (Signal::SIGCONT, awake)].into_iter().cycle() {
+    for (signal, span) in [(Signal::SIGSTOP, still), (Signal::SIGCONT, awake)]
+        .into_iter()
+        .cycle()
+    {
         let gone = kill(pid, signal).is_err();
         if gone || stopped.recv_timeout(span) != Err(RecvTimeoutError::Timeout) {
             break;
@@ -70,7 +76,9 @@ fn pulse(pid: Pid, still: Duration, awake: Duration, stopped: &Receiver<()>) {
 impl Drop for Slow {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(pulses) = self.pulses.take() && pulses.join().is_err() {
+        if let Some(pulses) = self.pulses.take()
+            && pulses.join().is_err()
+        {
             eprintln!("the pulsing thread panicked");
         }
     }
@@ -83,9 +91,13 @@ fn bus_daemon(node: &Node) -> Result<Pid> {
 
 /// The main process of a unit, as seen from outside the node.
 pub fn main_process(node: &Node, unit: &str) -> Result<Pid> {
-    let inside = node.run(&["systemctl", "show", "--property=MainPID", "--value", unit])?.ok()?;
+    let inside = node
+        .run(&["systemctl", "show", "--property=MainPID", "--value", unit])?
+        .ok()?;
     let inside = inside.trim();
-    let outside = descendants(node.leader()?)?.into_iter().find(|pid| pid_inside(*pid).as_deref() == Some(inside));
+    let outside = descendants(node.leader()?)?
+        .into_iter()
+        .find(|pid| pid_inside(*pid).as_deref() == Some(inside));
     outside.with_context(|| format!("{unit}: its main process {inside} is not on this machine"))
 }
 
@@ -94,9 +106,14 @@ fn descendants(ancestor: Pid) -> Result<Vec<Pid>> {
     let mut found = Vec::new();
     let mut open = vec![ancestor];
     while let Some(pid) = open.pop() {
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             // A process may end while we look: then it has no children.
-            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children =
+                std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
             for child in children.split_whitespace() {
                 let child = Pid::from_raw(child.parse()?);
                 found.push(child);
@@ -110,6 +127,8 @@ fn descendants(ancestor: Pid) -> Result<Vec<Pid>> {
 /// The process's id in its innermost PID namespace.
 fn pid_inside(pid: Pid) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let ids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
     ids.split_whitespace().last().map(str::to_owned)
 }

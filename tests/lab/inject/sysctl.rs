@@ -20,7 +20,11 @@ impl<'node> ChangedSysctl<'node> {
         let file = file_of(key);
         let before = node.run(&["cat", &file])?.ok()?;
         write(node, &file, value)?;
-        Ok(Self { node, file, before: before.trim().to_owned() })
+        Ok(Self {
+            node,
+            file,
+            before: before.trim().to_owned(),
+        })
     }
 }
 
@@ -39,7 +43,9 @@ pub fn read(node: &Node, key: &str) -> Result<String> {
 
 /// Read and written by a process inside: `/proc/sys/net` shows the reader's own network namespace.
 fn write(node: &Node, file: &str, value: &str) -> Result<()> {
-    node.run(&["sh", "-c", "printf %s \"$1\" > \"$0\"", file, value])?.ok().map(drop)
+    node.run(&["sh", "-c", "printf %s \"$1\" > \"$0\"", file, value])?
+        .ok()
+        .map(drop)
 }
 
 fn file_of(key: &str) -> String {

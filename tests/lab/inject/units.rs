@@ -14,20 +14,27 @@ impl<'node> StoppedBus<'node> {
     pub fn on(node: &'node Node) -> Result<Self> {
         let guard = Self { node };
         // The socket too, or the next client would start the daemon again.
-        node.run(&["systemctl", "stop", "dbus.socket", "dbus.service"])?.ok()?;
+        node.run(&["systemctl", "stop", "dbus.socket", "dbus.service"])?
+            .ok()?;
         Ok(guard)
     }
 }
 
 impl Drop for StoppedBus<'_> {
     fn drop(&mut self) {
-        report(self.node.run(&["systemctl", "start", "dbus.socket", "dbus.service"]).and_then(|ran| ran.ok()));
+        report(
+            self.node
+                .run(&["systemctl", "start", "dbus.socket", "dbus.service"])
+                .and_then(|ran| ran.ok()),
+        );
     }
 }
 
 /// Restarts the bus daemon: every name is without an owner for a moment.
 pub fn restart_bus(node: &Node) -> Result<()> {
-    node.run(&["systemctl", "restart", "dbus.service"])?.ok().map(drop)
+    node.run(&["systemctl", "restart", "dbus.service"])?
+        .ok()
+        .map(drop)
 }
 
 /// A service that ends with an error as soon as it starts, and is started again at once, for ever.
@@ -44,27 +51,46 @@ impl<'node> CrashLoop<'node> {
         let unit = "[Unit]\nDescription=Crashes all the time\nStartLimitIntervalSec=0\n\
                     [Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=300ms\n";
         node.write(&format!("/etc/systemd/system/{}", Self::UNIT), unit)?;
-        let guard = Self { node, unit: Self::UNIT };
+        let guard = Self {
+            node,
+            unit: Self::UNIT,
+        };
         node.run(&["systemctl", "daemon-reload"])?.ok()?;
-        node.run(&["systemctl", "start", "--no-block", Self::UNIT])?.ok()?;
+        node.run(&["systemctl", "start", "--no-block", Self::UNIT])?
+            .ok()?;
         Ok(guard)
     }
 
     /// The service is repaired: its next start lasts.
     pub fn repair(&self) -> Result<()> {
-        let unit = self.node.read(&format!("/etc/systemd/system/{}", self.unit))?;
+        let unit = self
+            .node
+            .read(&format!("/etc/systemd/system/{}", self.unit))?;
         let repaired = unit.replace("/bin/false", "/bin/sleep infinity");
-        self.node.write(&format!("/etc/systemd/system/{}", self.unit), &repaired)?;
-        self.node.run(&["systemctl", "daemon-reload"])?.ok().map(drop)
+        self.node
+            .write(&format!("/etc/systemd/system/{}", self.unit), &repaired)?;
+        self.node
+            .run(&["systemctl", "daemon-reload"])?
+            .ok()
+            .map(drop)
     }
 }
 
 impl Drop for CrashLoop<'_> {
     fn drop(&mut self) {
         let node = self.node;
-        report(node.run(&["systemctl", "stop", self.unit]).and_then(|ran| ran.ok()));
-        report(node.path(&format!("/etc/systemd/system/{}", self.unit)).and_then(|path| Ok(std::fs::remove_file(path)?)));
-        report(node.run(&["systemctl", "daemon-reload"]).and_then(|ran| ran.ok()));
+        report(
+            node.run(&["systemctl", "stop", self.unit])
+                .and_then(|ran| ran.ok()),
+        );
+        report(
+            node.path(&format!("/etc/systemd/system/{}", self.unit))
+                .and_then(|path| Ok(std::fs::remove_file(path)?)),
+        );
+        report(
+            node.run(&["systemctl", "daemon-reload"])
+                .and_then(|ran| ran.ok()),
+        );
     }
 }
 

@@ -14,7 +14,14 @@ use crate::node::Node;
 fn frozen_manager_is_silent_on_both_ways_and_thaws() -> Result<()> {
     let node = Node::boot("frozen_manager")?;
     let frozen = Stopped::manager(&node)?;
-    shows(&node, &Picture { daemon: true, manager: false, private: false })?;
+    shows(
+        &node,
+        &Picture {
+            daemon: true,
+            manager: false,
+            private: false,
+        },
+    )?;
     ensure!(!private_socket(&node)?.is_ok());
     drop(frozen);
     heals(&node)
@@ -24,7 +31,14 @@ fn frozen_manager_is_silent_on_both_ways_and_thaws() -> Result<()> {
 fn stopped_bus_daemon_leaves_only_the_private_socket() -> Result<()> {
     let node = Node::boot("stopped_bus_daemon")?;
     let stopped = Stopped::bus_daemon(&node)?;
-    shows(&node, &Picture { daemon: false, manager: false, private: true })?;
+    shows(
+        &node,
+        &Picture {
+            daemon: false,
+            manager: false,
+            private: true,
+        },
+    )?;
     drop(stopped);
     heals(&node)
 }
@@ -33,7 +47,14 @@ fn stopped_bus_daemon_leaves_only_the_private_socket() -> Result<()> {
 fn stopped_bus_unit_leaves_only_the_private_socket() -> Result<()> {
     let node = Node::boot("stopped_bus_unit")?;
     let stopped = StoppedBus::on(&node)?;
-    shows(&node, &Picture { daemon: false, manager: false, private: true })?;
+    shows(
+        &node,
+        &Picture {
+            daemon: false,
+            manager: false,
+            private: true,
+        },
+    )?;
     drop(stopped);
     heals(&node)
 }
@@ -41,15 +62,26 @@ fn stopped_bus_unit_leaves_only_the_private_socket() -> Result<()> {
 #[test]
 fn slow_manager_answers_late_and_within_five_seconds() -> Result<()> {
     let node = Node::boot("slow_manager")?;
-    let slow = Slow::manager(&node, Duration::from_millis(1500), Duration::from_millis(100))?;
+    let slow = Slow::manager(
+        &node,
+        Duration::from_millis(1500),
+        Duration::from_millis(100),
+    )?;
     let mut slowest = Duration::ZERO;
     for _ in 0..4 {
         let asked = Instant::now();
         let answer = ping_manager(&node, Duration::from_secs(5))?;
-        ensure!(matches!(answer, Answer::Reply { .. }), "{answer:?} after {:?}", asked.elapsed());
+        ensure!(
+            matches!(answer, Answer::Reply { .. }),
+            "{answer:?} after {:?}",
+            asked.elapsed()
+        );
         slowest = slowest.max(asked.elapsed());
     }
-    ensure!(slowest > Duration::from_millis(500), "the slowest of four answers took {slowest:?}");
+    ensure!(
+        slowest > Duration::from_millis(500),
+        "the slowest of four answers took {slowest:?}"
+    );
     drop(slow);
     heals(&node)
 }

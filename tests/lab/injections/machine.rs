@@ -19,11 +19,17 @@ fn crash_loop_counts_restarts_until_it_is_repaired() -> Result<()> {
     let crashing = CrashLoop::on(&node)?;
     let show = |property: &str| -> Result<String> {
         let property = format!("--property={property}");
-        Ok(node.run(&["systemctl", "show", "--value", &property, CrashLoop::UNIT])?.ok()?.trim().to_owned())
+        Ok(node
+            .run(&["systemctl", "show", "--value", &property, CrashLoop::UNIT])?
+            .ok()?
+            .trim()
+            .to_owned())
     };
     eventually("three restarts", Duration::from_secs(10), || {
         let restarts = show("NRestarts")?;
-        so(restarts.parse::<u32>()? >= 3, || format!("{restarts} restarts"))
+        so(restarts.parse::<u32>()? >= 3, || {
+            format!("{restarts} restarts")
+        })
     })?;
     crashing.repair()?;
     eventually("a start that lasts", Duration::from_secs(10), || {
@@ -44,7 +50,10 @@ fn changed_sysctl_is_the_nodes_alone_and_comes_back() -> Result<()> {
     let other = if before == "0" { "1" } else { "0" };
     let changed = ChangedSysctl::on(&node, KEY, other)?;
     ensure!(sysctl::read(&node, KEY)? == other);
-    ensure!(sysctl::read(&neighbour, KEY)? == before, "a neighbour sees the change");
+    ensure!(
+        sysctl::read(&neighbour, KEY)? == before,
+        "a neighbour sees the change"
+    );
     drop(changed);
     ensure!(sysctl::read(&node, KEY)? == before);
     Ok(())
@@ -57,11 +66,20 @@ fn ext4_error_makes_the_mount_read_only_though_its_options_say_rw() -> Result<()
     node.run(&["touch", "/mnt/before"])?.ok()?;
     disk.hit_error()?;
     let touched = node.run(&["touch", "/mnt/after"])?;
-    ensure!(touched.stderr.contains("Read-only file system"), "{touched:?}");
+    ensure!(
+        touched.stderr.contains("Read-only file system"),
+        "{touched:?}"
+    );
     let mounts = node.run(&["cat", "/proc/mounts"])?.ok()?;
-    let line = mounts.lines().find(|line| line.contains(" /mnt ")).context("no mount at /mnt")?;
+    let line = mounts
+        .lines()
+        .find(|line| line.contains(" /mnt "))
+        .context("no mount at /mnt")?;
     println!("{line}");
-    ensure!(line.contains("emergency_ro") || line.contains(" ro,"), "{line}");
+    ensure!(
+        line.contains("emergency_ro") || line.contains(" ro,"),
+        "{line}"
+    );
     Ok(())
 }
 
@@ -85,7 +103,15 @@ fn writer_on_a_frozen_filesystem_hangs_until_the_thaw() -> Result<()> {
 fn full_disk_refuses_writes_until_it_is_emptied() -> Result<()> {
     let node = Node::boot("full_disk_injection")?;
     small_disk(&node, "/var/lib/nodemend")?;
-    let write = || node.run(&["dd", "if=/dev/zero", "of=/var/lib/nodemend/probe", "bs=4k", "count=1"]);
+    let write = || {
+        node.run(&[
+            "dd",
+            "if=/dev/zero",
+            "of=/var/lib/nodemend/probe",
+            "bs=4k",
+            "count=1",
+        ])
+    };
     let full = FullDisk::on(&node, "/var/lib/nodemend")?;
     let refused = write()?;
     ensure!(refused.stderr.contains("No space left"), "{refused:?}");
@@ -98,13 +124,19 @@ fn cookie_near_its_end_is_seen_in_the_next_reply_and_a_fixed_systemd_wraps_it() 
     let node = Node::boot("cookie")?;
     cookie::set(&node, u32::MAX - 40)?;
     let first = cookie::serial(&node)?;
-    ensure!(first > u32::MAX - 40, "the serial after setting the counter is {first}");
+    ensure!(
+        first > u32::MAX - 40,
+        "the serial after setting the counter is {first}"
+    );
     // systemd 252 goes on at 0x80000000 after the last 32-bit number (signatures.md 1.1).
     let wrapped = eventually("a wrapped serial", Duration::from_secs(20), || {
         let serial = cookie::serial(&node)?;
         so(serial < u32::MAX - 40, || format!("serial {serial}")).map(|()| serial)
     })?;
     ensure!(wrapped >= 1 << 31, "wrapped to {wrapped}");
-    ensure!(matches!(ping_manager(&node, Duration::from_secs(2))?, Answer::Reply { .. }));
+    ensure!(matches!(
+        ping_manager(&node, Duration::from_secs(2))?,
+        Answer::Reply { .. }
+    ));
     shows(&node, &HEALTHY)
 }

@@ -25,7 +25,11 @@ struct Picture {
     private: bool,
 }
 
-const HEALTHY: Picture = Picture { daemon: true, manager: true, private: true };
+const HEALTHY: Picture = Picture {
+    daemon: true,
+    manager: true,
+    private: true,
+};
 
 impl Picture {
     fn of(node: &Node) -> Result<Self> {
@@ -59,6 +63,14 @@ fn private_socket(node: &Node) -> Result<Ran> {
 }
 
 fn busctl_ping(node: &Node) -> Result<Ran> {
-    let peer = ["org.freedesktop.systemd1", "/", "org.freedesktop.DBus.Peer", "Ping"];
-    node.run_within(2 * PATIENCE, &[&["busctl", "--timeout=2", "call"], peer.as_slice()].concat())
+    let peer = [
+        "org.freedesktop.systemd1",
+        "/",
+        "org.freedesktop.DBus.Peer",
+        "Ping",
+    ];
+    node.run_within(
+        2 * PATIENCE,
+        &[&["busctl", "--timeout=2", "call"], peer.as_slice()].concat(),
+    )
 }

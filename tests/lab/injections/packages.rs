@@ -10,14 +10,26 @@ use crate::root;
 fn outdated_systemd_has_a_candidate_that_installs_without_a_network() -> Result<()> {
     let outdated = root::outdated()?;
     let node = Plan::new("outdated_systemd")?.on(outdated.root).boot()?;
-    let version = || -> Result<String> {
-        Ok(node.run(&["dpkg-query", "--show", "--showformat=${Version}", "systemd"])?.ok()?)
+    let version = || {
+        node
+            .run(&["dpkg-query", "--show", "--showformat=${Version}", "systemd"])?
+            .ok()
     };
     ensure!(version()? == outdated.installed);
     let policy = node.run(&["apt-cache", "policy", "systemd"])?.ok()?;
-    ensure!(policy.contains(&format!("Candidate: {}", outdated.candidate)), "{policy}");
+    ensure!(
+        policy.contains(&format!("Candidate: {}", outdated.candidate)),
+        "{policy}"
+    );
 
-    node.run(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "dist-upgrade"])?.ok()?;
+    node.run(&[
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "-y",
+        "dist-upgrade",
+    ])?
+    .ok()?;
     ensure!(version()? == outdated.candidate);
     heals(&node)
 }

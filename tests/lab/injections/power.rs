@@ -12,7 +12,10 @@ fn power_cut_keeps_files_and_the_next_boot_has_a_new_boot_id() -> Result<()> {
     let first = node.run(&["cat", BOOT_ID])?.ok()?;
     node.write("/var/lib/lab-kept", "kept")?;
     node.power_cut()?;
-    ensure!(node.read("/var/lib/lab-kept")? == "kept", "not readable while the node is off");
+    ensure!(
+        node.read("/var/lib/lab-kept")? == "kept",
+        "not readable while the node is off"
+    );
     node.power_on()?;
     ensure!(node.read("/var/lib/lab-kept")? == "kept");
     let second = node.run(&["cat", BOOT_ID])?.ok()?;
@@ -31,12 +34,18 @@ fn dropped_node_leaves_nothing_on_the_machine() -> Result<()> {
     drop(node);
     ensure!(!upper.exists(), "{} is left", upper.display());
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    ensure!(!mounts.contains(&*upper.to_string_lossy()), "a mount is left");
+    ensure!(
+        !mounts.contains(&*upper.to_string_lossy()),
+        "a mount is left"
+    );
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup")? {
         let group = hierarchy?.path().join("nodemend-lab").join(&hostname);
         ensure!(!group.exists(), "{} is left", group.display());
     }
     let still_there = std::fs::read_to_string(format!("/proc/{leader}/cgroup"));
-    ensure!(!still_there.is_ok_and(|groups| groups.contains(&hostname)), "process {leader} is left");
+    ensure!(
+        !still_there.is_ok_and(|groups| groups.contains(&hostname)),
+        "process {leader} is left"
+    );
     Ok(())
 }

@@ -8,7 +8,11 @@ use crate::inject::bus_connection::{MutedBus, close_bus};
 use crate::inject::bus_policy::DeniedReplies;
 use crate::node::Node;
 
-const SILENT: Picture = Picture { daemon: true, manager: false, private: true };
+const SILENT: Picture = Picture {
+    daemon: true,
+    manager: false,
+    private: true,
+};
 
 #[test]
 fn muted_bus_is_silent_only_on_the_bus_and_reexec_cures_it() -> Result<()> {
@@ -17,11 +21,15 @@ fn muted_bus_is_silent_only_on_the_bus_and_reexec_cures_it() -> Result<()> {
     let muted = MutedBus::on(&node)?;
     shows(&node, &SILENT)?;
     let ping = busctl_ping(&node)?;
-    ensure!(!ping.is_ok() && ping.stderr.contains("timed out"), "{ping:?}");
+    ensure!(
+        !ping.is_ok() && ping.stderr.contains("timed out"),
+        "{ping:?}"
+    );
     ensure!(node.run(&["systemctl", "is-system-running"])?.ok()?.trim() == "running");
 
     // Work on units makes PID 1 send signals, which must not wake the connection up.
-    node.run(&["systemctl", "restart", "systemd-journald.service"])?.ok()?;
+    node.run(&["systemctl", "restart", "systemd-journald.service"])?
+        .ok()?;
     shows(&node, &SILENT)?;
 
     node.run(&["systemctl", "daemon-reexec"])?.ok()?;
@@ -44,8 +52,21 @@ fn closed_bus_takes_the_managers_name_away_and_reexec_cures_it() -> Result<()> {
     let node = Node::boot("closed_bus")?;
     close_bus(&node)?;
     shows(&node, &SILENT)?;
-    let owner = ["org.freedesktop.DBus", "/", "org.freedesktop.DBus", "NameHasOwner", "s"];
-    let owned = node.run(&[&["busctl", "call"], owner.as_slice(), &["org.freedesktop.systemd1"]].concat())?;
+    let owner = [
+        "org.freedesktop.DBus",
+        "/",
+        "org.freedesktop.DBus",
+        "NameHasOwner",
+        "s",
+    ];
+    let owned = node.run(
+        &[
+            &["busctl", "call"],
+            owner.as_slice(),
+            &["org.freedesktop.systemd1"],
+        ]
+        .concat(),
+    )?;
     ensure!(owned.clone().ok()?.trim() == "b false", "{owned:?}");
     ensure!(private_socket(&node)?.is_ok());
     node.run(&["systemctl", "daemon-reexec"])?.ok()?;

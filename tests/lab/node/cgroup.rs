@@ -21,10 +21,13 @@ pub struct NodeGroups {
 impl NodeGroups {
     /// Makes the groups of the node called `name`.
     pub fn make(name: &str) -> Result<Self> {
-        let mut groups = Self { folders: Vec::new() };
+        let mut groups = Self {
+            folders: Vec::new(),
+        };
         for hierarchy in hierarchies()? {
             for folder in [hierarchy.join(PARENT), hierarchy.join(PARENT).join(name)] {
-                fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+                fs::create_dir_all(&folder)
+                    .with_context(|| format!("create {}", folder.display()))?;
                 inherit_cpuset(&folder)?;
             }
             groups.folders.push(hierarchy.join(PARENT).join(name));
@@ -34,7 +37,10 @@ impl NodeGroups {
 
     /// One `cgroup.procs` path a line: what the node's first process has to write itself into.
     pub fn procs_files(&self) -> String {
-        self.folders.iter().map(|folder| format!("{}\n", folder.join("cgroup.procs").display())).collect()
+        self.folders
+            .iter()
+            .map(|folder| format!("{}\n", folder.join("cgroup.procs").display()))
+            .collect()
     }
 }
 
@@ -73,11 +79,14 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
 
 /// A new v1 cpuset group has no CPUs and refuses processes until it is given some.
 fn inherit_cpuset(folder: &Path) -> Result<()> {
-    let Some(parent) = folder.parent() else { return Ok(()) };
+    let Some(parent) = folder.parent() else {
+        return Ok(());
+    };
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = folder.join(file);
         // v2 has the same file names and inherits by itself; a root group of v2 lacks them.
-        if own.exists() && fs::read_to_string(&own)?.trim().is_empty()
+        if own.exists()
+            && fs::read_to_string(&own)?.trim().is_empty()
             && let Ok(value) = fs::read_to_string(parent.join(file))
             && !value.trim().is_empty()
         {

@@ -67,7 +67,11 @@ pub struct Plan {
 impl Plan {
     /// An ordinary node. `name` should be the test's, it names the logs.
     pub fn new(name: &str) -> Result<Self> {
-        Ok(Self { name: name.to_owned(), root: root::plain()?, nspawn_options: Vec::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            root: root::plain()?,
+            nspawn_options: Vec::new(),
+        })
     }
 
     /// On another root than the ordinary one.
@@ -78,7 +82,8 @@ impl Plan {
 
     /// With `file` of this machine readable inside at `inside`.
     pub fn with_file(mut self, file: &Path, inside: &str) -> Self {
-        self.nspawn_options.push(format!("--bind-ro={}:{inside}", file.display()));
+        self.nspawn_options
+            .push(format!("--bind-ro={}:{inside}", file.display()));
         self
     }
 
@@ -95,7 +100,9 @@ impl Plan {
         for part in ["upper", "work", "root"] {
             fs::create_dir(folder.path().join(part))?;
         }
-        let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(&self.name);
+        let logs = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("lab")
+            .join(&self.name);
         if logs.exists() {
             fs::remove_dir_all(&logs)?;
         }
@@ -132,15 +139,36 @@ impl Node {
         let groups = NodeGroups::make(&self.name)?;
         let groups_file = self.folder.path().join("cgroups");
         fs::write(&groups_file, groups.procs_files())?;
-        let console = OpenOptions::new().create(true).append(true).open(self.logs.join("console.log"))?;
+        let console = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.logs.join("console.log"))?;
         let part = |name: &str| self.folder.path().join(name);
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "slave"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "slave",
+            ])
             .args(["sh", "-c", BOOT, "boot.sh", &self.lowerdir])
             .args([part("upper"), part("work"), part("root"), groups_file])
-            .args(["--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
-            .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
+            .args([
+                "--quiet",
+                "--boot",
+                "--register=no",
+                "--keep-unit",
+                "--private-network",
+            ])
+            .args([
+                "--resolv-conf=off",
+                "--timezone=off",
+                "--link-journal=no",
+                "--console=pipe",
+            ])
             .arg(format!("--machine={}", self.name))
             .args(&self.nspawn_options)
             .stdin(Stdio::null())
@@ -148,7 +176,10 @@ impl Node {
             .stderr(console)
             .process_group(0);
         let nspawn = command.spawn().context("start setpriv")?;
-        self.running = Some(Running { nspawn, _groups: groups });
+        self.running = Some(Running {
+            nspawn,
+            _groups: groups,
+        });
         self.wait_until_running()
     }
 
@@ -158,7 +189,10 @@ impl Node {
             let state = self.run(&["systemctl", "is-system-running"])?;
             so(state.stdout.trim() == "running", || {
                 let failed = self.run(&["systemctl", "--failed", "--no-legend"]);
-                format!("{state:?}, failed units: {failed:?}, see {}", self.logs.display())
+                format!(
+                    "{state:?}, failed units: {failed:?}, see {}",
+                    self.logs.display()
+                )
             })
         })
     }
@@ -199,8 +233,17 @@ impl Node {
         let leader = self.leader()?.to_string();
         let output = Command::new("timeout")
             .args(["--kill-after=1", &limit.as_secs_f64().to_string()])
-            .args(["nsenter", "--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid"])
-            .args(["--root", "--wd", "env", "--ignore-environment", "LC_ALL=C", "TERM=dumb"])
+            .args([
+                "nsenter", "--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid",
+            ])
+            .args([
+                "--root",
+                "--wd",
+                "env",
+                "--ignore-environment",
+                "LC_ALL=C",
+                "TERM=dumb",
+            ])
             .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .args(argv)
             .stdin(Stdio::null())
@@ -212,7 +255,10 @@ impl Node {
     /// Runs a tool of this machine in the node's mount namespace only: for what the node's own root lacks.
     pub fn run_mount_tool(&self, argv: &[&str]) -> Result<Ran> {
         let leader = self.leader()?.to_string();
-        let output = Command::new("nsenter").args(["--target", &leader, "--mount"]).args(argv).output()?;
+        let output = Command::new("nsenter")
+            .args(["--target", &leader, "--mount"])
+            .args(argv)
+            .output()?;
         Ok(Ran::of(argv, &output))
     }
 
@@ -221,14 +267,17 @@ impl Node {
     pub fn path(&self, inside: &str) -> Result<PathBuf> {
         let relative = inside.trim_start_matches('/');
         Ok(match &self.running {
-            Some(running) => PathBuf::from(format!("/proc/{}/root", running.leader()?)).join(relative),
+            Some(running) => {
+                PathBuf::from(format!("/proc/{}/root", running.leader()?)).join(relative)
+            }
             None => self.folder.path().join("upper").join(relative),
         })
     }
 
     /// The whole text of a file of the node.
     pub fn read(&self, inside: &str) -> Result<String> {
-        fs::read_to_string(self.path(inside)?).with_context(|| format!("read {inside} of {}", self.name))
+        fs::read_to_string(self.path(inside)?)
+            .with_context(|| format!("read {inside} of {}", self.name))
     }
 
     /// Writes a file of the node, with the directories above it.
@@ -258,7 +307,8 @@ impl Node {
     /// The body of an HTTP GET on the node's own loopback.
     pub fn http_get(&self, port: u16, path: &str) -> Result<String> {
         let namespace = fs::File::open(format!("/proc/{}/ns/net", self.leader()?))?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         // A thread that enters the node's network is not brought back: it ends here.
         let fetch = std::thread::spawn(move || -> Result<String> {
             setns(namespace, CloneFlags::CLONE_NEWNET)?;
@@ -270,7 +320,9 @@ impl Node {
             stream.read_to_string(&mut answer)?;
             Ok(answer)
         });
-        let Ok(answer) = fetch.join() else { bail!("the fetching thread panicked") };
+        let Ok(answer) = fetch.join() else {
+            bail!("the fetching thread panicked")
+        };
         let answer = answer.with_context(|| format!("GET {path} on port {port}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP head")?;
         ensure!(head.contains(" 200 "), "GET {path}: {head}");
@@ -281,7 +333,10 @@ impl Node {
         let journal = self.upper().join("var/log/journal");
         if journal.exists() {
             let mut command = Command::new("journalctl");
-            command.arg("--directory").arg(journal).args(["--no-pager", "--output=short-precise"]);
+            command
+                .arg("--directory")
+                .arg(journal)
+                .args(["--no-pager", "--output=short-precise"]);
             fs::write(self.logs.join("journal.log"), command.output()?.stdout)?;
         }
         Ok(())
@@ -303,7 +358,10 @@ impl Running {
     fn leader(&self) -> Result<Pid> {
         let nspawn = self.nspawn.id();
         let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))?;
-        let child = children.split_whitespace().next().context("nspawn has no child yet")?;
+        let child = children
+            .split_whitespace()
+            .next()
+            .context("nspawn has no child yet")?;
         // While it sets up, nspawn has a child that is not yet the node's PID 1.
         let status = fs::read_to_string(format!("/proc/{child}/status"))?;
         let innermost = status.lines().find_map(|line| line.strip_prefix("NSpid:"));

@@ -30,7 +30,14 @@ impl Ran {
 
     /// The standard output of a command that succeeded.
     pub fn ok(self) -> Result<String> {
-        ensure!(self.is_ok(), "`{}` ended with {:?}: {}{}", self.argv, self.code, self.stdout, self.stderr);
+        ensure!(
+            self.is_ok(),
+            "`{}` ended with {:?}: {}{}",
+            self.argv,
+            self.code,
+            self.stdout,
+            self.stderr
+        );
         Ok(self.stdout)
     }
 }

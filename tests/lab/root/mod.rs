@@ -32,7 +32,11 @@ pub struct Root {
 impl Root {
     /// The `lowerdir=` value for an overlay mount.
     pub fn lowerdir(&self) -> String {
-        let layers: Vec<_> = self.layers.iter().map(|layer| layer.display().to_string()).collect();
+        let layers: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| layer.display().to_string())
+            .collect();
         layers.join(":")
     }
 }
@@ -52,7 +56,7 @@ pub struct Outdated {
 /// Cost: about 65 s and 200 MB the first time on a machine, then a stat.
 pub fn plain() -> Result<Root> {
     let cache = Cache::open()?;
-    let base = cache.tree("base", &[PACKAGES, CUSTOMIZE], |tree| build_base(tree))?;
+    let base = cache.tree("base", &[PACKAGES, CUSTOMIZE], build_base)?;
     Ok(Root { layers: vec![base] })
 }
 
@@ -67,7 +71,10 @@ pub fn outdated() -> Result<Outdated> {
     let versions = fs::read_to_string(made.join("versions"))?;
     let mut lines = versions.lines();
     let (Some(installed), Some(candidate)) = (lines.next(), lines.next()) else {
-        bail!("{}/versions does not hold two lines: delete that tree and run again", made.display());
+        bail!(
+            "{}/versions does not hold two lines: delete that tree and run again",
+            made.display()
+        );
     };
     let mut layers = vec![made.join("upper")];
     layers.extend(plain.layers);
@@ -86,8 +93,10 @@ impl Cache {
     fn open() -> Result<Self> {
         let user = match std::env::var_os("XDG_CACHE_HOME") {
             Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-            _ => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
-                .join(".cache"),
+            _ => PathBuf::from(
+                std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?,
+            )
+            .join(".cache"),
         };
         let folder = user.join("nodemend/lab");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -106,8 +115,12 @@ impl Cache {
             hash.update(u64::try_from(input.len())?.to_le_bytes());
             hash.update(input);
         }
-        let digest: String =
-            hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = hash
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let tree = self.folder.join(format!("{name}-{digest}"));
         // Between processes and between the threads of this one: each open file is a lock of its own.
         let lock = File::create(self.folder.join(format!("{name}.lock")))?;
@@ -129,17 +142,23 @@ impl Cache {
 
 fn build_base(tree: &Path) -> Result<()> {
     let archive = apt::Archive::of_this_machine()?;
-    let packages: Vec<_> =
-        PACKAGES.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let packages: Vec<_> = PACKAGES
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .collect();
     let mut debootstrap = Command::new("debootstrap");
-    debootstrap.arg("--variant=minbase").arg(format!("--include={}", packages.join(",")));
+    debootstrap
+        .arg("--variant=minbase")
+        .arg(format!("--include={}", packages.join(",")));
     if let Some(keyring) = &archive.keyring {
         debootstrap.arg(format!("--keyring={}", keyring.display()));
     }
     debootstrap.arg(SUITE).arg(tree).arg(&archive.main);
     debootstrap.envs(archive.proxy_environment());
     run(&mut debootstrap)?;
-    run(Command::new("sh").args(["-c", CUSTOMIZE, "customize.sh"]).arg(tree))
+    run(Command::new("sh")
+        .args(["-c", CUSTOMIZE, "customize.sh"])
+        .arg(tree))
 }
 
 fn build_outdated(base: &Path, tree: &Path) -> Result<()> {
@@ -149,7 +168,15 @@ fn build_outdated(base: &Path, tree: &Path) -> Result<()> {
     let settings = tree.join("apt.conf");
     fs::write(&settings, &archive.settings)?;
     let mut script = Command::new("unshare");
-    script.args(["--mount", "--propagation", "slave", "sh", "-c", OUTDATED, "outdated.sh"]);
+    script.args([
+        "--mount",
+        "--propagation",
+        "slave",
+        "sh",
+        "-c",
+        OUTDATED,
+        "outdated.sh",
+    ]);
     run(script.arg(base).arg(tree).arg(&sources).arg(&settings))?;
     fs::remove_dir_all(tree.join("work"))?;
     Ok(fs::remove_dir(tree.join("root"))?)
@@ -157,7 +184,9 @@ fn build_outdated(base: &Path, tree: &Path) -> Result<()> {
 
 /// Runs a command to its end; its whole output is the error's text.
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("start {:?}", command.get_program()))?;
+    let output = command
+        .output()
+        .with_context(|| format!("start {:?}", command.get_program()))?;
     if !output.status.success() {
         bail!(
             "{:?} ended with {}:\n{}\n{}",
