@@ -11,8 +11,7 @@ fn outdated_systemd_has_a_candidate_that_installs_without_a_network() -> Result<
     let outdated = root::outdated()?;
     let node = Plan::new("outdated_systemd")?.on(outdated.root).boot()?;
     let version = || {
-        node
-            .run(&["dpkg-query", "--show", "--showformat=${Version}", "systemd"])?
+        node.run(&["dpkg-query", "--show", "--showformat=${Version}", "systemd"])?
             .ok()
     };
     ensure!(version()? == outdated.installed);
