@@ -55,20 +55,29 @@ impl Snapshot {
             "PID 1's loads".to_owned(),
             node.run(&["systemctl", "show", loads])?.ok()?,
         );
-        facts.insert(
-            "mounts".to_owned(),
-            node.run(&["cat", "/proc/mounts"])?.ok()?,
+        lines(
+            "mount",
+            &node.run(&["cat", "/proc/mounts"])?.ok()?,
+            &mut facts,
         );
-        facts.insert(
-            "packages".to_owned(),
-            node.run(&["dpkg-query", "--show"])?.ok()?,
+        lines(
+            "package",
+            &node.run(&["dpkg-query", "--show"])?.ok()?,
+            &mut facts,
         );
+        // Some settings can be written only, and make sysctl's exit code an error.
         let settings = node
             .run(&["sysctl", "--all", "--pattern", "^net\\."])?
             .stdout;
-        facts.insert("settings".to_owned(), settings);
+        for line in settings
+            .lines()
+            .filter(|line| !line.contains("conntrack_count"))
+        {
+            let (key, value) = line.split_once(" = ").unwrap_or((line, ""));
+            facts.insert(format!("setting {key}"), value.to_owned());
+        }
         let transient = node.run(&["ls", "/run/systemd/transient"])?.stdout;
-        facts.insert("transient units".to_owned(), transient);
+        lines("transient unit", &transient, &mut facts);
         files(&node.upper(), Path::new(""), &mut facts)?;
         Ok(Self { facts })
     }
@@ -91,6 +100,14 @@ impl Snapshot {
         );
         Ok(())
     }
+}
+
+/// Each line is a fact of its own, so that a difference is short to read.
+fn lines(what: &str, text: &str, facts: &mut BTreeMap<String, String>) {
+    facts.extend(
+        text.lines()
+            .map(|line| (format!("{what} {line}"), String::new())),
+    );
 }
 
 /// Every file of the overlay's upper side with size and time of change.

@@ -1,7 +1,7 @@
 //! Filesystems of a node: an ext4 that hit an error, one that is frozen under a writer, a full one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -9,14 +9,16 @@ use anyhow::{Context, Result, ensure};
 use crate::inject::process::main_process;
 use crate::node::Node;
 
-/// An ext4 on a loop device, mounted in the node; dropped: unmounted and detached.
+/// An ext4 on a loop device, mounted in the node; dropped: unmounted.
+///
+/// Image and device are given up as soon as the mount holds them: whatever ends the node ends them too.
 #[derive(Debug)]
 pub struct LoopExt4<'node> {
     node: &'node Node,
     /// Where it is mounted in the node.
     pub at: &'static str,
-    device: PathBuf,
-    _image: tempfile::TempPath,
+    /// `loop0`
+    device: String,
 }
 
 impl<'node> LoopExt4<'node> {
@@ -24,56 +26,40 @@ impl<'node> LoopExt4<'node> {
     pub fn mount(node: &'node Node, at: &'static str) -> Result<Self> {
         let image = tempfile::NamedTempFile::new()?;
         image.as_file().set_len(16 << 20)?;
-        let image = image.into_temp_path();
-        run("mkfs.ext4", &["-q", "-F", &image.display().to_string()])?;
-        let device = run(
-            "losetup",
-            &["--find", "--show", &image.display().to_string()],
-        )?;
-        let disk = Self {
-            node,
-            at,
-            device: PathBuf::from(device.trim()),
-            _image: image,
-        };
-        // The node's /dev is its own and lacks the device: make one, as udev would.
-        let number = fs::read_to_string(disk.sys().join("dev"))?;
-        let (major, minor) = number.trim().split_once(':').context("a device number")?;
-        let inside = disk.device.display().to_string();
-        node.run_mount_tool(&["mknod", &inside, "b", major, minor])?
-            .ok()?;
-        node.run_mount_tool(&["mkdir", "-p", at])?.ok()?;
-        node.run_mount_tool(&[
-            "mount",
-            "-t",
-            "ext4",
-            "-o",
-            "errors=remount-ro",
-            &inside,
-            at,
-        ])?
-        .ok()?;
-        Ok(disk)
+        let path = image.path().display().to_string();
+        run("mkfs.ext4", &["-q", "-F", &path])?;
+        let device = run("losetup", &["--find", "--show", &path])?;
+        let device = device.trim();
+        let mounted = mount(node, device, at);
+        run("losetup", &["--detach", device])?;
+        mounted?;
+        let device = device.trim_start_matches("/dev/").to_owned();
+        Ok(Self { node, at, device })
     }
 
     /// Reports an error to ext4 through its own test file, as if it had read broken metadata.
     pub fn hit_error(&self) -> Result<()> {
         let trigger = Path::new("/sys/fs/ext4")
-            .join(self.device_name()?)
+            .join(&self.device)
             .join("trigger_fs_error");
         fs::write(&trigger, "nodemend lab").with_context(|| format!("write {}", trigger.display()))
     }
+}
 
-    fn device_name(&self) -> Result<&str> {
-        self.device
-            .file_name()
-            .and_then(|name| name.to_str())
-            .context("a device without a name")
-    }
-
-    fn sys(&self) -> PathBuf {
-        Path::new("/sys/block").join(self.device.file_name().unwrap_or_default())
-    }
+/// The node's /dev is its own and lacks the device: makes one there, as udev would, and mounts it.
+fn mount(node: &Node, device: &str, at: &str) -> Result<()> {
+    let name = device.trim_start_matches("/dev/");
+    let number = fs::read_to_string(format!("/sys/block/{name}/dev"))?;
+    let (major, minor) = number.trim().split_once(':').context("a device number")?;
+    // Left by an earlier disk of this node, perhaps.
+    node.run_mount_tool(&["rm", "-f", device])?.ok()?;
+    node.run_mount_tool(&["mknod", device, "b", major, minor])?
+        .ok()?;
+    node.run_mount_tool(&["mkdir", "-p", at])?.ok()?;
+    let options = ["-t", "ext4", "-o", "errors=remount-ro", device, at];
+    node.run_mount_tool(&[&["mount"], options.as_slice()].concat())?
+        .ok()
+        .map(drop)
 }
 
 impl Drop for LoopExt4<'_> {
@@ -86,10 +72,6 @@ impl Drop for LoopExt4<'_> {
                     .and_then(|ran| ran.ok()),
             );
         }
-        report(run(
-            "losetup",
-            &["--detach", &self.device.display().to_string()],
-        ));
     }
 }
 

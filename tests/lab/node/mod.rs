@@ -91,6 +91,9 @@ impl Plan {
     /// same lines, those of its neighbours' injections too.
     pub fn with_kernel_log(mut self) -> Self {
         self.nspawn_options.push("--bind=/dev/kmsg".to_owned());
+        // `kernel.dmesg_restrict` asks it from readers.
+        self.nspawn_options
+            .push("--capability=CAP_SYSLOG".to_owned());
         self
     }
 
@@ -297,11 +300,6 @@ impl Node {
     /// The node's hostname as seen inside.
     pub fn hostname(&self) -> &str {
         &self.name
-    }
-
-    /// The folder that keeps this node's console and journal after the test.
-    pub fn logs(&self) -> &Path {
-        &self.logs
     }
 
     /// The body of an HTTP GET on the node's own loopback.

@@ -1,7 +1,11 @@
 //! The agent against real faults: what it opens, what it does and does not do, and what is left behind.
 
 mod bait;
+mod crash;
+mod disk;
 mod flagship;
+mod machine;
+mod upgrade;
 
 use std::time::Duration;
 
