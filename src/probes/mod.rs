@@ -3,6 +3,7 @@
 //! To add a probe: its folder here, and one line in [`table::SPECS`] and [`table::build`].
 
 mod error;
+pub mod systemd;
 mod table;
 
 pub use error::ProbeError;

@@ -1,15 +1,19 @@
 //! The table of probes, in the order in which pages list them.
 
+use super::systemd;
 use super::{Probe, ProbeSpec};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 
 /// Every probe of this build.
-pub const SPECS: &[&ProbeSpec] = &[];
+pub const SPECS: &[&ProbeSpec] = &[&systemd::bus::SPEC, &systemd::units::SPEC];
 
 /// One instance of every probe for this machine, in the order of [`SPECS`].
 pub fn build(_host: &Host) -> Vec<Box<dyn Probe>> {
-    Vec::new()
+    vec![
+        Box::new(systemd::bus::BusProbe::new()),
+        Box::new(systemd::units::UnitsProbe::new()),
+    ]
 }
 
 /// All signals of this build.
