@@ -3,7 +3,10 @@
 //! To add a probe: its folder here, and one line in [`table::SPECS`] and [`table::build`].
 
 mod error;
+pub mod kernel_log;
+mod off_thread;
 mod table;
+mod text_file;
 
 pub use error::ProbeError;
 pub use table::{SPECS, build, catalogue};
