@@ -3,3 +3,4 @@ pub mod document;
 pub mod host;
 pub mod probes;
 pub mod signal;
+pub mod versions;

@@ -47,7 +47,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let missing = read_text(&dir.path().join("none")).expect_err("missing");
         assert_eq!(missing.kind(), "unsupported");
-        assert_eq!(read_text(dir.path()).expect_err("a directory").kind(), "failed");
+        assert_eq!(
+            read_text(dir.path()).expect_err("a directory").kind(),
+            "failed"
+        );
     }
 
     #[test]

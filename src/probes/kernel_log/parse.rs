@@ -67,7 +67,10 @@ pub fn parse_record(bytes: &[u8]) -> Result<KmsgRecord, KmsgError> {
     let micros = number(fields.next()).ok_or(KmsgError::Field("time"))?;
     let is_tail = fields.next() == Some(b"+");
 
-    let mut lines = rest.get(1..).unwrap_or_default().split(|byte| *byte == b'\n');
+    let mut lines = rest
+        .get(1..)
+        .unwrap_or_default()
+        .split(|byte| *byte == b'\n');
     let text = plain_text(lines.next().unwrap_or_default());
     let mut record = KmsgRecord {
         facility: u32::try_from(level >> 3).map_err(|_| KmsgError::Field("priority"))?,
@@ -108,7 +111,9 @@ fn plain_text(escaped: &[u8]) -> String {
             break;
         }
         match rest {
-            [b'\\', b'x', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            [b'\\', b'x', high, low, after @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 bytes.push(hex(*high) << 4 | hex(*low));
                 rest = after;
             }
@@ -178,8 +183,24 @@ mod tests {
             ("4,1,2,c;head\n", 0, 4, 1, 2, false, "head"),
             ("4,1,2,+;tail\n", 0, 4, 1, 2, true, "tail"),
             ("4,1,2,-,caller=T12,future=1;x\n", 0, 4, 1, 2, false, "x"),
-            ("6,1,2,-;a\\x0ab\\x5cc\\x1b[0m\n", 0, 6, 1, 2, false, "a b\\c [0m"),
-            ("6,1,2,-;\\xc3\\xa9;\\xzz\\x4\n", 0, 6, 1, 2, false, "é;\\xzz\\x4"),
+            (
+                "6,1,2,-;a\\x0ab\\x5cc\\x1b[0m\n",
+                0,
+                6,
+                1,
+                2,
+                false,
+                "a b\\c [0m",
+            ),
+            (
+                "6,1,2,-;\\xc3\\xa9;\\xzz\\x4\n",
+                0,
+                6,
+                1,
+                2,
+                false,
+                "é;\\xzz\\x4",
+            ),
             ("6,1,2,-;\n", 0, 6, 1, 2, false, ""),
             ("6,1,2;no flags", 0, 6, 1, 2, false, "no flags"),
         ] {
@@ -237,7 +258,11 @@ mod tests {
             b"<6>old syslog form",
             b"\0\0\0\0;\0",
         ] {
-            assert!(parse_record(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
+            assert!(
+                parse_record(bytes).is_err(),
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
         }
     }
 
@@ -245,7 +270,10 @@ mod tests {
     fn a_text_over_the_bound_is_cut() {
         let mut bytes = b"6,1,2,-;".to_vec();
         bytes.extend(std::iter::repeat_n(b'a', MAX_LOG_TEXT_BYTES * 2));
-        assert_eq!(parse_record(&bytes).expect("read").text.len(), MAX_LOG_TEXT_BYTES);
+        assert_eq!(
+            parse_record(&bytes).expect("read").text.len(),
+            MAX_LOG_TEXT_BYTES
+        );
     }
 
     proptest! {

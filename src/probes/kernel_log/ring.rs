@@ -54,7 +54,9 @@ impl KmsgFile {
             .custom_flags((OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY).bits())
             .open(&path)
             .map_err(|source| read_error(&path, source))?;
-        let kind = file.metadata().map_err(|source| read_error(&path, source))?;
+        let kind = file
+            .metadata()
+            .map_err(|source| read_error(&path, source))?;
         if !kind.file_type().is_char_device() {
             let what = format!("{} as a device of the kernel", path.display());
             return Err(ProbeError::Unsupported { what });

@@ -27,7 +27,9 @@ fn written_by(facility: u32, sequence: u64, second: u64) -> io::Result<Seen> {
         facility * 8 + 3,
         second * 1_000_000
     );
-    Ok(Seen::Record(parse_record(text.as_bytes()).expect("a record")))
+    Ok(Seen::Record(
+        parse_record(text.as_bytes()).expect("a record"),
+    ))
 }
 
 fn at(second: u64) -> Timestamp {
@@ -71,14 +73,18 @@ fn lines_from_before_the_start_are_history_and_later_ones_are_new() {
     assert_eq!(first.records[1].at, at(99));
     assert_eq!(first.heard, [LogSource::Kernel]);
     // The kernel's clock lags a second behind: after the first drain every line is new nevertheless.
-    let second = bench.run(101, vec![line(3, 99), line(4, 101)]).expect("read");
+    let second = bench
+        .run(101, vec![line(3, 99), line(4, 101)])
+        .expect("read");
     assert!(second.records.iter().all(|r| !r.history));
 }
 
 #[test]
 fn a_first_read_that_takes_several_runs_stays_history() {
     let mut bench = Bench::new(Trust::KernelOnly);
-    let script = (0..MAX_RECORDS_PER_RUN as u64 + 10).map(|n| line(n, 5)).collect();
+    let script = (0..MAX_RECORDS_PER_RUN as u64 + 10)
+        .map(|n| line(n, 5))
+        .collect();
     let first = bench.run(100, script).expect("read");
     assert_eq!(first.records.len(), MAX_RECORDS_PER_RUN);
     assert!(first.heard.is_empty(), "not read to its end");
@@ -91,7 +97,10 @@ fn a_first_read_that_takes_several_runs_stays_history() {
 fn an_overrun_is_counted_by_the_sequence_numbers() {
     let mut bench = Bench::new(Trust::KernelOnly);
     let first = bench.run(10, vec![line(7, 1), line(8, 2)]).expect("read");
-    assert!(first.gaps.is_empty(), "what was dropped before the start is no gap");
+    assert!(
+        first.gaps.is_empty(),
+        "what was dropped before the start is no gap"
+    );
     let second = bench
         .run(11, vec![Ok(Seen::Overrun), line(109, 10), line(110, 10)])
         .expect("read");
@@ -104,7 +113,14 @@ fn an_overrun_is_counted_by_the_sequence_numbers() {
 
 #[test]
 fn a_forged_line_is_dropped_but_is_no_gap() {
-    let script = || vec![line(0, 1), written_by(1, 1, 1), written_by(3, 2, 1), line(3, 1)];
+    let script = || {
+        vec![
+            line(0, 1),
+            written_by(1, 1, 1),
+            written_by(3, 2, 1),
+            line(3, 1),
+        ]
+    };
     let mut bench = Bench::new(Trust::KernelOnly);
     let batch = bench.run(10, script()).expect("read");
     assert_eq!(texts(&batch), ["line 0", "line 3"]);
@@ -117,7 +133,9 @@ fn a_forged_line_is_dropped_but_is_no_gap() {
 fn a_ring_that_fails_is_opened_again_without_reading_lines_twice() {
     let mut bench = Bench::new(Trust::KernelOnly);
     bench.run(10, vec![line(0, 1), line(1, 2)]).expect("read");
-    let error = bench.run(11, vec![Err(io::Error::other("gone"))]).expect_err("fails");
+    let error = bench
+        .run(11, vec![Err(io::Error::other("gone"))])
+        .expect_err("fails");
     assert_eq!(error.kind(), "failed");
     let batch = bench
         .run(12, vec![line(0, 1), line(1, 2), line(2, 3)])
@@ -139,7 +157,9 @@ fn a_fragment_joins_the_line_it_continues() {
 #[test]
 fn garbage_is_skipped() {
     let mut bench = Bench::new(Trust::KernelOnly);
-    let batch = bench.run(10, vec![Ok(Seen::Garbled), line(4, 1)]).expect("read");
+    let batch = bench
+        .run(10, vec![Ok(Seen::Garbled), line(4, 1)])
+        .expect("read");
     assert_eq!(texts(&batch), ["line 4"]);
 }
 
