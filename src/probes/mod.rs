@@ -8,6 +8,7 @@ pub mod kernel_log;
 mod off_thread;
 pub mod os;
 pub mod packages;
+pub mod storage;
 mod table;
 mod text_file;
 
