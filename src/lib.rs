@@ -7,3 +7,4 @@ pub mod policy;
 pub mod probes;
 pub mod signal;
 pub mod signatures;
+pub mod versions;
