@@ -63,6 +63,20 @@ impl Drop for NodeGroups {
     }
 }
 
+/// Removes the groups of nodes for which `is_stale` is true, by the node's name.
+pub fn remove_stale(is_stale: impl Fn(&str) -> bool) {
+    for hierarchy in hierarchies().into_iter().flatten() {
+        let parent = hierarchy.join(PARENT);
+        for group in fs::read_dir(&parent).into_iter().flatten().flatten() {
+            if is_stale(&group.file_name().to_string_lossy()) {
+                remove_tree(&group.path());
+            }
+        }
+        // Only if it is empty by now.
+        fs::remove_dir(&parent).ok();
+    }
+}
+
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let mut found = Vec::new();

@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod ran;
+mod sweep;
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -99,7 +100,9 @@ impl Plan {
 
     /// Makes the node, without power yet: files may be put into it first.
     pub fn build(self) -> Result<Node> {
-        let folder = tempfile::Builder::new().prefix("nodemend-lab-").tempdir()?;
+        sweep::sweep();
+        let prefix = format!("{}{}-", sweep::PREFIX, std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         for part in ["upper", "work", "root"] {
             fs::create_dir(folder.path().join(part))?;
         }
