@@ -1,4 +1,5 @@
 //! nodemend: the agent that keeps the nodes of a Kubernetes cluster healthy by itself.
+pub mod app;
 pub mod diagnosis;
 pub mod document;
 pub mod engine;

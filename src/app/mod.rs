@@ -1,0 +1,7 @@
+//! The composition root: command line, configuration, wiring, supervision. It sees all, and nobody sees it.
+
+mod config;
+mod exit;
+
+pub use config::Config;
+pub use exit::Exit;
