@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use crate::node::{Node, Plan, Ran};
@@ -74,13 +74,12 @@ impl<'node> Agent<'node> {
     pub fn start(&self) -> Result<()> {
         self.node.run(&["systemctl", "start", UNIT])?.ok()?;
         eventually("the agent's first full pass", READY_LIMIT, || {
-            ensure!(
-                self.is_alive()?,
-                "the service ended: {}",
-                self.last_words()?
-            );
-            self.node.http_get(PORT, "/readyz").map(drop)
-        })
+            if !self.is_alive()? {
+                // No use in waiting any longer.
+                return Ok(Err(anyhow!("the service ended: {}", self.last_words()?)));
+            }
+            self.node.http_get(PORT, "/readyz").map(|_| Ok(()))
+        })?
     }
 
     /// Ends it in an orderly way.
