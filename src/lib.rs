@@ -6,6 +6,7 @@ pub mod engine;
 pub mod host;
 pub mod policy;
 pub mod probes;
+pub mod report;
 pub mod signal;
 pub mod signatures;
 pub mod versions;
