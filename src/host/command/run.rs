@@ -36,9 +36,25 @@ pub async fn start(
     }
     prepare_output(host, command).await?;
     match launch(&mut connection, command, deadline).await {
-        Ok(()) => Ok(Started::Now),
+        Ok(()) => {
+            wait_for_process(&mut connection, &command.unit, deadline).await;
+            Ok(Started::Now)
+        }
         Err(error) if error.kind() == "unit-exists" => Ok(Started::Before),
         Err(error) => Err(fail("starting")(error)),
+    }
+}
+
+/// Waits until the job is done, so that PID 1 re-executed right after this (by a step of ours) does not start the command from
+/// its unit file in place of our request. That it was asked for is known already, so a failure here changes nothing.
+async fn wait_for_process(connection: &mut Connection, unit: &str, deadline: Deadline) {
+    let mut pause = FIRST_PAUSE;
+    while let Ok(state) = connection.unit_state(unit, deadline).await {
+        if !state.has_job || deadline.remaining().is_zero() {
+            return;
+        }
+        tokio::time::sleep(pause.min(deadline.remaining())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
