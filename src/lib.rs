@@ -1,6 +1,9 @@
 //! nodemend: the agent that keeps the nodes of a Kubernetes cluster healthy by itself.
+pub mod app;
 pub mod document;
 pub mod host;
+pub mod playbook;
 pub mod policy;
 pub mod probes;
+pub mod report;
 pub mod signal;
