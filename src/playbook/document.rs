@@ -1,10 +1,10 @@
 //! A playbook as it is written: text -> [`Playbook`], with every problem at once.
 
 use super::args::Args;
+use super::identity::identity;
 use super::kinds::{StepKinds, StepSummary};
-use crate::document::{
-    Fields, FromNode, Node, Place, Problems, Tree, canonical_json, closest, parse, sha256_hex,
-};
+use super::steps;
+use crate::document::{Fields, FromNode, Node, Place, Problems, Tree, parse};
 use crate::policy::{Disruption, PlaybookRef};
 use crate::signal::Wall;
 use semver::Version;
@@ -17,8 +17,6 @@ pub const MAX_STEPS: usize = 32;
 pub const MAX_ATTEMPTS: u32 = 3;
 /// The span over which attempts are counted, at the least (safety.md, I10).
 const MIN_ATTEMPTS_SPAN: Duration = Duration::from_secs(24 * 3600);
-/// The longest time of one step: longer than any package upgrade seen, shorter than a maintenance window.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest soak. A slot is held through it, so other nodes wait.
 const MAX_SOAK: Duration = Duration::from_secs(24 * 3600);
 /// Ids become file names, labels and annotation values: the length of a DNS label.
@@ -133,15 +131,6 @@ impl Playbook {
     }
 }
 
-/// The identity of a document: SHA-256 over its canonical JSON.
-///
-/// # Errors
-/// A number that JSON cannot hold.
-pub(super) fn identity(node: &Node) -> Result<Arc<str>, serde_json::Error> {
-    let canonical = canonical_json(&node.to_json())?;
-    Ok(sha256_hex(canonical.as_bytes()).into())
-}
-
 fn read(node: &Node, checks: &Checks<'_>, problems: &mut Problems) -> Option<Playbook> {
     let mut fields = Fields::of(node, "a playbook", problems)?;
     let id = required(&mut fields, "id", problems, read_id);
@@ -155,7 +144,7 @@ fn read(node: &Node, checks: &Checks<'_>, problems: &mut Problems) -> Option<Pla
     if steps_node.is_none() {
         problems.add(fields.place(), "a playbook needs `steps`");
     }
-    let steps = steps_node.and_then(|node| read_steps(node, disruption, checks, problems));
+    let steps = steps_node.and_then(|node| steps::read(node, disruption, checks, problems));
     let verify = required(&mut fields, "verify", problems, |node, problems| {
         read_verify(node, checks, problems)
     });
@@ -301,7 +290,11 @@ fn read_condition(
     })
 }
 
-fn check_condition(node: &Node, checks: &Checks<'_>, problems: &mut Problems) -> Option<Arc<str>> {
+pub(super) fn check_condition(
+    node: &Node,
+    checks: &Checks<'_>,
+    problems: &mut Problems,
+) -> Option<Arc<str>> {
     let condition = text(node, problems)?;
     if condition.trim().is_empty() || condition.len() > MAX_CONDITION_BYTES {
         problems.add(
@@ -319,7 +312,7 @@ fn check_condition(node: &Node, checks: &Checks<'_>, problems: &mut Problems) ->
     }
 }
 
-fn bounded(
+pub(super) fn bounded(
     span: Duration,
     place: Place,
     most: Duration,
@@ -424,155 +417,4 @@ pub(super) fn end_of_day(text: &str) -> Option<Wall> {
         .to_zoned(jiff::tz::TimeZone::UTC)
         .ok()?;
     Some(Wall(midnight.timestamp().as_microsecond()))
-}
-
-fn read_steps(
-    node: &Node,
-    declared: Option<Disruption>,
-    checks: &Checks<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<StepSpec>> {
-    let Tree::List(list) = &node.tree else {
-        problems.add(
-            node.place,
-            format!("`steps` must be a list, not {}", node.tree.form()),
-        );
-        return None;
-    };
-    if list.is_empty() || list.len() > MAX_STEPS {
-        problems.add(
-            node.place,
-            format!("`steps` holds 1 to {MAX_STEPS} steps, not {}", list.len()),
-        );
-        return None;
-    }
-    let steps: Vec<Option<StepSpec>> = list
-        .iter()
-        .map(|step| read_step(step, declared, checks, problems))
-        .collect();
-    let steps: Option<Vec<StepSpec>> = steps.into_iter().collect();
-    if let Some(steps) = &steps
-        && !steps.iter().any(|step| step.summary.changes)
-    {
-        problems.add(
-            node.place,
-            "no step changes anything; add the step that mends",
-        );
-    }
-    steps
-}
-
-fn read_step(
-    node: &Node,
-    declared: Option<Disruption>,
-    checks: &Checks<'_>,
-    problems: &mut Problems,
-) -> Option<StepSpec> {
-    let (kind, body) = match &node.tree {
-        Tree::Map(entries) => match entries.as_slice() {
-            [(key, body)] => (key, body),
-            _ => {
-                problems.add(node.place, format!("a step is one kind with its arguments, and this names {}; begin each step with `- `", entries.len()));
-                return None;
-            }
-        },
-        other => {
-            problems.add(
-                node.place,
-                format!(
-                    "a step is written `- kind: {{ arguments }}`, not {}",
-                    other.form()
-                ),
-            );
-            return None;
-        }
-    };
-    let known = checks.kinds.known();
-    if !known.contains(&kind.name.as_str()) {
-        let hint = match closest(&kind.name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known kinds: {}", known.join(", ")),
-        };
-        problems.add(kind.place, format!("no step kind `{}`; {hint}", kind.name));
-        return None;
-    }
-    let parts = read_body(body, checks, problems)?;
-    let summary = match checks.kinds.check(&kind.name, &parts.args) {
-        Ok(summary) => summary,
-        Err(error) => {
-            for problem in error.problems {
-                let arg = problem.arg.and_then(|name| parts.args.get(&name));
-                problems.add(arg.map_or(body.place, |arg| arg.place), problem.message);
-            }
-            return None;
-        }
-    };
-    for (name, condition) in &summary.conditions {
-        if let Err(message) = (checks.condition)(condition) {
-            problems.add(
-                parts.args.get(name).map_or(body.place, |arg| arg.place),
-                message,
-            );
-        }
-    }
-    if let Some(declared) = declared
-        && summary.disruption > declared
-    {
-        problems.add(
-            kind.place,
-            format!(
-                "{} is of class {}, more than the playbook's `disruption: {declared}`; raise that",
-                kind.name, summary.disruption
-            ),
-        );
-    }
-    Some(StepSpec {
-        kind: kind.name.as_str().into(),
-        args: parts.args,
-        condition: parts.condition,
-        timeout: parts.timeout,
-        summary,
-        place: kind.place,
-    })
-}
-
-struct Body {
-    args: Args,
-    condition: Option<Arc<str>>,
-    timeout: Option<Duration>,
-}
-
-/// The arguments of a step, with the two that every kind has (`if`, `timeout`) set apart.
-fn read_body(node: &Node, checks: &Checks<'_>, problems: &mut Problems) -> Option<Body> {
-    let mut body = Body {
-        args: Args::default(),
-        condition: None,
-        timeout: None,
-    };
-    let entries = match &node.tree {
-        Tree::Null => return Some(body),
-        Tree::Map(entries) => entries,
-        other => {
-            problems.add(
-                node.place,
-                format!(
-                    "the arguments of a step are a mapping, not {}",
-                    other.form()
-                ),
-            );
-            return None;
-        }
-    };
-    for (key, value) in entries {
-        match key.name.as_str() {
-            "if" => body.condition = check_condition(value, checks, problems),
-            "timeout" => {
-                body.timeout = Duration::from_node(value, problems).and_then(|span| {
-                    bounded(span, value.place, MAX_TIMEOUT, "`timeout`", problems)
-                });
-            }
-            name => body.args.push(name, value, problems),
-        }
-    }
-    Some(body)
 }

@@ -5,13 +5,24 @@
 //! run (safety.md, I15).
 
 mod args;
+mod catalogue;
 mod document;
+mod identity;
+mod keys;
 mod kinds;
 mod plan;
+mod shipped;
+mod steps;
+mod trust;
 
 pub use args::{Arg, ArgError, ArgProblem, ArgReader, ArgValue, Args, SUBJECT};
+pub use catalogue::{Catalogue, CatalogueError, Listed, Source, Trust, TrustRoot};
 pub use document::{
     Attempts, Checks, MAX_ATTEMPTS, MAX_STEPS, OnFailure, Playbook, StepSpec, Verify,
 };
+pub use identity::identity;
+pub use keys::{KeyError, PinnedKey, PrivateKey};
 pub use kinds::{StepKinds, StepSummary};
 pub use plan::{Guard, Plan, PlanError, PlannedStep};
+pub use shipped::{RELEASE_KEYS, SHIPPED};
+pub use trust::{MAX_SIGNATURE_BYTES, SignatureError, Vouched, sign, verify};
