@@ -1,4 +1,8 @@
-//! The composition root: command line, configuration, wiring.
+//! The composition root: command line, configuration, wiring, supervision. It sees all, and nobody sees it.
 
 pub mod commands;
-pub mod exit;
+mod config;
+mod exit;
+
+pub use config::Config;
+pub use exit::Exit;

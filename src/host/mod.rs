@@ -2,8 +2,11 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+mod deadline;
 mod port;
+pub mod systemd;
 
+pub use deadline::{Deadline, Elapsed};
 pub use port::Host;
 
 use std::future::Future;
