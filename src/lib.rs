@@ -4,6 +4,7 @@ pub mod diagnosis;
 pub mod document;
 pub mod engine;
 pub mod host;
+pub mod playbook;
 pub mod policy;
 pub mod probes;
 pub mod report;
