@@ -2,6 +2,8 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+#[cfg(test)]
+pub mod fake;
 mod port;
 
 pub use port::Host;
