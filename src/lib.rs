@@ -1,8 +1,12 @@
 //! nodemend: the agent that keeps the nodes of a Kubernetes cluster healthy by itself.
+pub mod diagnosis;
 pub mod document;
 pub mod executor;
+pub mod engine;
 pub mod host;
 pub mod lease;
 pub mod policy;
 pub mod probes;
 pub mod signal;
+pub mod signatures;
+pub mod versions;

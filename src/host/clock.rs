@@ -16,6 +16,13 @@ pub fn now() -> Timestamp {
     }
 }
 
+/// How long the machine was suspended since its boot: the clock of the kernel log does not count that time.
+pub fn asleep() -> Duration {
+    // Read in this order so that the difference is never below the truth.
+    let awake = read(ClockId::CLOCK_MONOTONIC);
+    read(ClockId::CLOCK_BOOTTIME).saturating_sub(awake)
+}
+
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()
 }

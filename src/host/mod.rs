@@ -4,8 +4,11 @@
 pub mod clock;
 #[cfg(test)]
 pub mod fake;
+mod deadline;
 mod port;
+pub mod systemd;
 
+pub use deadline::{Deadline, Elapsed};
 pub use port::Host;
 
 use std::future::Future;

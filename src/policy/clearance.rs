@@ -67,7 +67,7 @@ pub struct Answer {
     pub ruling: Ruling,
 }
 
-/// The proof that every gate was asked and passed. Only [`decide`] makes one, and it cannot be copied.
+/// The proof that every gate was asked and passed. Only [`Gates::decide`] makes one, and it cannot be copied.
 #[derive(Debug, PartialEq)]
 pub struct Cleared {
     proposal: Proposal,
@@ -110,30 +110,37 @@ impl Blocked {
     }
 }
 
-/// Asks every gate, also after a refusal, so that an operator sees all reasons at once.
-///
-/// # Errors
-/// [`Blocked`] unless there is at least one gate and every gate passes.
-pub fn decide(
-    gates: &[Box<dyn Gate>],
-    proposal: Proposal,
-    facts: &Facts,
-) -> Result<Cleared, Blocked> {
-    let answers: Vec<Answer> = gates
-        .iter()
-        .map(|gate| Answer {
-            gate: gate.name(),
-            ruling: gate.check(&proposal, facts),
-        })
-        .collect();
-    // An empty set is never read as "everything passed" (safety.md, section 1).
-    if !answers.is_empty() && answers.iter().all(|answer| answer.ruling.is_pass()) {
-        Ok(Cleared {
-            proposal,
-            opt_in: facts.opt_in.clone(),
-            answers,
-        })
-    } else {
-        Err(Blocked { proposal, answers })
+/// The full set of gates, built in one place.
+pub struct Gates(Vec<Box<dyn Gate>>);
+
+impl Gates {
+    /// Every gate there is. There is no other way to make a set, so none can be forgotten.
+    pub fn standard() -> Self {
+        Self(super::gates::standard())
+    }
+
+    /// Asks every gate, also after a refusal, so that an operator sees all reasons at once.
+    ///
+    /// # Errors
+    /// [`Blocked`] unless every gate passes.
+    pub fn decide(&self, proposal: Proposal, facts: &Facts) -> Result<Cleared, Box<Blocked>> {
+        let answers: Vec<Answer> = self
+            .0
+            .iter()
+            .map(|gate| Answer {
+                gate: gate.name(),
+                ruling: gate.check(&proposal, facts),
+            })
+            .collect();
+        // An empty set is never read as "everything passed" (safety.md, section 1).
+        if !answers.is_empty() && answers.iter().all(|answer| answer.ruling.is_pass()) {
+            Ok(Cleared {
+                proposal,
+                opt_in: facts.opt_in.clone(),
+                answers,
+            })
+        } else {
+            Err(Box::new(Blocked { proposal, answers }))
+        }
     }
 }

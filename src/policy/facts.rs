@@ -35,6 +35,17 @@ pub struct Attempt {
     pub this_boot: bool,
 }
 
+/// How long ago an attempt began. Within this boot by the boot clock; across boots by the wall clock, where a clock that
+/// ran backwards makes the attempt young, so that a wrong clock never grants an attempt.
+pub(super) fn age(attempt: &Attempt, now: Timestamp) -> Duration {
+    if attempt.this_boot {
+        now.uptime.since(attempt.began.uptime)
+    } else {
+        let micros = now.wall.0.saturating_sub(attempt.began.wall.0);
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+}
+
 /// Everything the gates may look at.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
