@@ -2,9 +2,9 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+mod deadline;
 #[cfg(test)]
 pub mod fake;
-mod deadline;
 mod port;
 pub mod systemd;
 

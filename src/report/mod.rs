@@ -1,0 +1,3 @@
+//! What the agent tells the outside: the audit log, and the exporters.
+
+pub mod audit;
