@@ -2,6 +2,7 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+pub mod command;
 mod deadline;
 #[cfg(test)]
 pub mod fake;
