@@ -8,6 +8,7 @@ mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod outline;
+mod questions;
 mod record;
 mod ride;
 mod runner;
@@ -17,8 +18,8 @@ mod witness;
 pub use course::{Course, Leg};
 pub use disk::{Disk, HostDisk, JournalFile};
 pub use entry::{
-    BootId, Entry, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening, Outcome, Receipt,
-    StepIx,
+    BootId, Entry, FAILED_UNITS_BEFORE, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening,
+    Outcome, Receipt, StepIx,
 };
 pub use journal::{Journal, JournalError, MAX_JOURNAL_BYTES, PastRun, Shelf};
 pub use machine::{IllegalEntry, Run};
