@@ -11,7 +11,7 @@ use crate::bus::{Answer, ping_manager};
 use crate::inject::bus_connection::{MutedBus, close_bus};
 use crate::inject::bus_policy::DeniedReplies;
 use crate::node::Node;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{LOADS, Snapshot};
 use crate::wait::throughout;
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -80,6 +80,7 @@ fn observe_mode_reports_a_muted_bus_and_changes_nothing() -> Result<()> {
 fn auto_mode_mends_a_muted_bus_and_the_case_closes() -> Result<()> {
     let node = agent::plan("flagship_auto")?.boot()?;
     let agent = Agent::launch(&node, Mode::Auto)?;
+    let before = Snapshot::of(&node)?;
     let muted = MutedBus::on(&node)?;
 
     opened(&agent, SILENT_BUS)?;
@@ -113,6 +114,8 @@ fn auto_mode_mends_a_muted_bus_and_the_case_closes() -> Result<()> {
         "more than one run:\n{story}"
     );
     muted.release();
+    // All that a mend leaves is a PID 1 that executed itself anew.
+    before.equals_but(&[LOADS], &Snapshot::of(&node)?)?;
     ends_well(&node, &agent)
 }
 
