@@ -3,6 +3,7 @@
 pub mod commands;
 mod config;
 mod exit;
+pub mod playbooks;
 
 pub use config::Config;
 pub use exit::Exit;

@@ -1,1 +1,7 @@
-//! The commands, one file each: plain functions over parsed arguments that write to a `Write` and return an exit code.
+//! The commands, one file each: plain functions over parsed arguments that write to a [`Streams`] and return an exit code.
+
+pub mod audit;
+pub mod playbook;
+mod streams;
+
+pub use streams::Streams;
