@@ -1,9 +1,13 @@
 //! The composition root: command line, configuration, wiring, supervision. It sees all, and nobody sees it.
 
-pub mod commands;
+pub mod cli;
+mod commands;
 mod config;
+mod dispatch;
 mod exit;
-pub mod playbooks;
+mod playbooks;
+mod world;
 
 pub use config::Config;
+pub use dispatch::dispatch;
 pub use exit::Exit;

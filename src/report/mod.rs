@@ -1,3 +1,5 @@
-//! What the agent tells the outside: the audit log, and the exporters.
+//! What people and programs are told. `model.rs` and `render/` are pure; the audit log and the exporters go out.
 
 pub mod audit;
+pub mod model;
+pub mod render;

@@ -2,50 +2,65 @@
 
 use super::Streams;
 use crate::app::Exit;
+use crate::app::cli::AuditCommand;
 use crate::report::audit::{
-    AuditError, Filter, Head, Line, LineFault, Reader, RecordKind, describe, line, verify,
+    AuditError, Filter, Head, Line, LineFault, Reader, Record, RecordKind, describe, line, verify,
 };
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
-/// The filters as they stand on the command line.
-#[derive(Debug, Clone, Default)]
-pub struct FilterArgs {
-    /// `--kind`.
-    pub kind: Option<String>,
-    /// `--case`.
-    pub case: Option<String>,
-    /// `--since`.
-    pub since: Option<String>,
+/// The most records that `--last` holds in memory; the rest of the log streams.
+const MAX_LAST: usize = 10_000;
+
+/// Runs the command over the log in `dir`.
+///
+/// # Errors
+/// What the streams say.
+pub fn run(dir: &Path, command: &AuditCommand, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    match command {
+        AuditCommand::List {
+            kind,
+            case,
+            since,
+            last,
+        } => match filter(kind.as_deref(), case.as_deref(), since.as_deref()) {
+            Ok(filter) => list(dir, &filter, *last, streams),
+            Err(message) => refuse(&message, streams),
+        },
+        AuditCommand::Export { kind, case, since } => {
+            match filter(kind.as_deref(), case.as_deref(), since.as_deref()) {
+                Ok(filter) => export(dir, &filter, streams),
+                Err(message) => refuse(&message, streams),
+            }
+        }
+        AuditCommand::Show { seq } => show(dir, *seq, streams),
+        AuditCommand::Verify { head } => prove(dir, head, streams),
+    }
 }
 
-impl FilterArgs {
-    /// The filter.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong and what would be right.
-    pub fn read(self) -> Result<Filter, String> {
-        let kind = match self.kind {
-            None => None,
-            Some(word) => Some(kind_of(&word)?),
-        };
-        if let Some(case) = &self.case {
-            case.parse::<crate::policy::CaseId>()
-                .map_err(|error| error.to_string())?;
-        }
-        if let Some(since) = &self.since
-            && !is_time_prefix(since)
-        {
-            return Err(format!(
-                "`{since}` is not a time; write it like 2026-11-22 or 2026-11-22T01:00 (UTC)"
-            ));
-        }
-        Ok(Filter {
-            kind,
-            case: self.case,
-            since: self.since,
-        })
+fn refuse(message: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    writeln!(streams.diagnostics, "nodemend: {message}")?;
+    Ok(Exit::BadInput)
+}
+
+/// The filter that these flags name, or what is wrong with them and what would be right.
+fn filter(kind: Option<&str>, case: Option<&str>, since: Option<&str>) -> Result<Filter, String> {
+    if let Some(case) = case {
+        case.parse::<crate::policy::CaseId>()
+            .map_err(|error| error.to_string())?;
     }
+    if let Some(since) = since.filter(|since| !is_time_prefix(since)) {
+        let short: String = since.chars().take(40).collect();
+        return Err(format!(
+            "`{short}` is not a time; write it like 2026-11-22 or 2026-11-22T01:00 (UTC)"
+        ));
+    }
+    Ok(Filter {
+        kind: kind.map(kind_of).transpose()?,
+        case: case.map(str::to_owned),
+        since: since.map(str::to_owned),
+    })
 }
 
 fn kind_of(word: &str) -> Result<RecordKind, String> {
@@ -107,33 +122,48 @@ fn complain_line(
     )
 }
 
-/// `audit list`: the wanted records, one line each; JSON lines with `--output json`.
-///
-/// # Errors
-/// What the streams say.
-pub fn list(dir: &Path, filter: &Filter, streams: &mut Streams<'_>) -> io::Result<Exit> {
-    each(dir, filter, streams, |record, streams| {
-        if streams.is_json {
-            streams.json(record)
-        } else {
-            writeln!(streams.out, "{}", line(record))
+/// `audit list`: the wanted records (the newest `last` of them), one line each; JSON lines with `--output json`.
+fn list(
+    dir: &Path,
+    filter: &Filter,
+    last: Option<usize>,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let write = |record: &Record, streams: &mut Streams<'_>| match streams.is_json {
+        true => streams.json(record),
+        false => writeln!(streams.out, "{}", line(record)),
+    };
+    let Some(last) = last.map(|last| last.min(MAX_LAST)) else {
+        return each(dir, filter, streams, |record, streams| {
+            write(&record, streams)
+        });
+    };
+    let mut newest = VecDeque::new();
+    let exit = each(dir, filter, streams, |record, _| {
+        newest.push_back(record);
+        if newest.len() > last {
+            newest.pop_front();
         }
-    })
+        Ok(())
+    })?;
+    for record in &newest {
+        write(record, streams)?;
+    }
+    Ok(exit)
 }
 
 /// `audit export`: the wanted records as JSON lines, exactly as they lie in the log.
-///
-/// # Errors
-/// What the streams say.
-pub fn export(dir: &Path, filter: &Filter, streams: &mut Streams<'_>) -> io::Result<Exit> {
-    each(dir, filter, streams, |record, streams| streams.json(record))
+fn export(dir: &Path, filter: &Filter, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    each(dir, filter, streams, |record, streams| {
+        streams.json(&record)
+    })
 }
 
 fn each(
     dir: &Path,
     filter: &Filter,
     streams: &mut Streams<'_>,
-    mut write: impl FnMut(&crate::report::audit::Record, &mut Streams<'_>) -> io::Result<()>,
+    mut write: impl FnMut(Record, &mut Streams<'_>) -> io::Result<()>,
 ) -> io::Result<Exit> {
     let reader = match open(dir, streams)? {
         Ok(reader) => reader,
@@ -142,7 +172,7 @@ fn each(
     let mut exit = Exit::Fine;
     for Line { file, line, record } in reader {
         match record {
-            Ok(record) if filter.wants(&record) => write(&record, streams)?,
+            Ok(record) if filter.wants(&record) => write(record, streams)?,
             Ok(_) => {}
             Err(fault) => {
                 complain_line(&file, line, &fault, streams)?;
@@ -154,10 +184,7 @@ fn each(
 }
 
 /// `audit show SEQ`: one record, whole.
-///
-/// # Errors
-/// What the streams say.
-pub fn show(dir: &Path, seq: u64, streams: &mut Streams<'_>) -> io::Result<Exit> {
+fn show(dir: &Path, seq: u64, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let reader = match open(dir, streams)? {
         Ok(reader) => reader,
         Err(exit) => return Ok(exit),
@@ -183,10 +210,7 @@ pub fn show(dir: &Path, seq: u64, streams: &mut Streams<'_>) -> io::Result<Exit>
 }
 
 /// `audit verify [--head SEQ:HASH]...`: proves the log. `anchors` are the heads as they were given.
-///
-/// # Errors
-/// What the streams say.
-pub fn prove(dir: &Path, anchors: &[String], streams: &mut Streams<'_>) -> io::Result<Exit> {
+fn prove(dir: &Path, anchors: &[String], streams: &mut Streams<'_>) -> io::Result<Exit> {
     let mut heads = Vec::with_capacity(anchors.len());
     for text in anchors {
         match Head::parse(text) {

@@ -1,7 +1,10 @@
-//! The commands, one file each: plain functions over parsed arguments that write to a [`Streams`] and return an exit code.
+//! One file per command (or family of commands): typed request in, text and exit code out.
 
 pub mod audit;
+pub mod check;
+mod files;
 pub mod playbook;
+pub mod signature;
 mod streams;
 
 pub use streams::Streams;

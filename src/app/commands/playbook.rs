@@ -1,8 +1,9 @@
 //! `nodemend playbook list | show | lint | plan | keygen | sign | verify`.
 
 use super::Streams;
-use crate::app::Exit;
-use crate::app::playbooks::{read_limited, signature_path, write_new};
+use super::files::{read_limited, signature_path, write_new};
+use crate::app::cli::PlaybookCommand;
+use crate::app::{Exit, world};
 use crate::document::Problems;
 use crate::playbook::{
     Catalogue, Checks, Listed, MAX_SIGNATURE_BYTES, OnFailure, PinnedKey, Playbook, PrivateKey,
@@ -10,7 +11,7 @@ use crate::playbook::{
 };
 use crate::signal::{Subject, Wall};
 use serde::Serialize;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// What the commands look at.
@@ -21,8 +22,56 @@ pub struct Shelf<'a> {
     pub problems: &'a [Problems],
     /// What documents are checked against.
     pub checks: &'a Checks<'a>,
+    /// The keys that are trusted.
+    pub keys: &'a [PinnedKey],
     /// Now.
     pub now: Wall,
+}
+
+/// Runs the command, but for `run`, which belongs to the agent's side.
+///
+/// # Errors
+/// What the streams say.
+pub fn run(
+    shelf: &Shelf<'_>,
+    command: &PlaybookCommand,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    match command {
+        PlaybookCommand::List => list(shelf, streams),
+        PlaybookCommand::Show { playbook } => show(shelf, playbook, streams),
+        PlaybookCommand::Lint { path } => lint(shelf, path.as_deref(), streams),
+        PlaybookCommand::Plan { playbook, subject } => {
+            plan(shelf, playbook, &Subject::named(subject), streams)
+        }
+        PlaybookCommand::Keygen { name, private } => match random_seed() {
+            Ok(seed) => keygen(name, private, &seed, streams),
+            Err(error) => {
+                writeln!(
+                    streams.diagnostics,
+                    "nodemend: /dev/urandom: {error}; a key needs the system's randomness"
+                )?;
+                Ok(Exit::CannotTell)
+            }
+        },
+        PlaybookCommand::Sign { file, key, expires } => {
+            sign(file, key, expires.as_deref(), shelf.checks, streams)
+        }
+        PlaybookCommand::Verify { file } => verify(file, shelf, streams),
+        PlaybookCommand::Run { .. } => {
+            writeln!(
+                streams.diagnostics,
+                "nodemend: `playbook run` is not part of this build; use `playbook plan`, or let the agent run it"
+            )?;
+            Ok(Exit::BadInput)
+        }
+    }
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
 }
 
 /// A playbook in a list.
@@ -67,10 +116,7 @@ fn complain(problems: &[Problems], streams: &mut Streams<'_>) -> io::Result<Exit
 }
 
 /// `playbook list`: every playbook with class and trust.
-///
-/// # Errors
-/// What the streams say.
-pub fn list(shelf: &Shelf<'_>, streams: &mut Streams<'_>) -> io::Result<Exit> {
+fn list(shelf: &Shelf<'_>, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let rows: Vec<Row<'_>> = shelf
         .catalogue
         .iter()
@@ -92,10 +138,7 @@ pub fn list(shelf: &Shelf<'_>, streams: &mut Streams<'_>) -> io::Result<Exit> {
 }
 
 /// `playbook show ID[@VERSION]`: one playbook as it is written, under what is known of it.
-///
-/// # Errors
-/// What the streams say.
-pub fn show(shelf: &Shelf<'_>, name: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {
+fn show(shelf: &Shelf<'_>, name: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let listed = match shelf.catalogue.find(name) {
         Ok(listed) => listed,
         Err(error) => {
@@ -127,17 +170,14 @@ pub fn show(shelf: &Shelf<'_>, name: &str, streams: &mut Streams<'_>) -> io::Res
     Ok(Exit::Fine)
 }
 
-/// `playbook lint [FILE]...`: all problems of these files, or of everything loaded where none is named.
-///
-/// # Errors
-/// What the streams say.
-pub fn lint(shelf: &Shelf<'_>, files: &[&Path], streams: &mut Streams<'_>) -> io::Result<Exit> {
-    if files.is_empty() {
+/// `playbook lint [PATH]`: all problems of this file or of those in this folder, or of everything loaded.
+fn lint(shelf: &Shelf<'_>, path: Option<&Path>, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    let Some(path) = path else {
         let exit = complain(shelf.problems, streams)?;
+        let fine = shelf.catalogue.iter().count();
         writeln!(
             streams.out,
-            "{} playbooks fine, {} with problems",
-            shelf.catalogue.iter().count(),
+            "{fine} playbooks fine, {} with problems",
             shelf.problems.len()
         )?;
         return Ok(if exit == Exit::Fine {
@@ -145,17 +185,21 @@ pub fn lint(shelf: &Shelf<'_>, files: &[&Path], streams: &mut Streams<'_>) -> io
         } else {
             Exit::BadInput
         });
-    }
+    };
+    let sources = match world::yaml_sources(path) {
+        Ok(sources) => sources,
+        Err(problems) => {
+            writeln!(streams.diagnostics, "{problems}")?;
+            return Ok(Exit::BadInput);
+        }
+    };
     let mut exit = Exit::Fine;
-    for file in files {
-        match read_playbook(file, shelf.checks) {
-            Ok((playbook, _)) => writeln!(
+    for source in &sources {
+        match Playbook::parse(&source.origin, &source.text, shelf.checks) {
+            Ok(playbook) => writeln!(
                 streams.out,
                 "{}: {} {} is fine, sha256 {}",
-                file.display(),
-                playbook.id,
-                playbook.version,
-                playbook.digest
+                source.origin, playbook.id, playbook.version, playbook.digest
             )?,
             Err(problems) => {
                 writeln!(streams.diagnostics, "{problems}")?;
@@ -180,16 +224,12 @@ fn read_playbook(file: &Path, checks: &Checks<'_>) -> Result<(Playbook, String),
     Ok((playbook, text))
 }
 
-/// `playbook plan ID[@VERSION] --subject S`: each step with effect, verification, undo and time. `value_of` gives the fresh
-/// value of a signal for the subject.
-///
-/// # Errors
-/// What the streams say.
-pub fn plan(
+/// `playbook plan ID[@VERSION] --subject S`: each step with effect, verification, undo and time. A value that comes from a
+/// signal stands there by the signal's name: it is read when the plan is made for a case.
+fn plan(
     shelf: &Shelf<'_>,
     name: &str,
     subject: &Subject,
-    value_of: &dyn Fn(&str) -> Option<String>,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
     let listed = match shelf.catalogue.find(name) {
@@ -199,16 +239,14 @@ pub fn plan(
             return Ok(Exit::BadInput);
         }
     };
-    let plan = match listed.playbook.plan(subject, shelf.checks.kinds, value_of) {
+    let plan = match listed
+        .playbook
+        .plan(subject, shelf.checks.kinds, &|key| Some(format!("<{key}>")))
+    {
         Ok(plan) => plan,
         Err(error) => {
             streams.complain(&error)?;
-            let cannot_tell = matches!(error, crate::playbook::PlanError::NoValue { .. });
-            return Ok(if cannot_tell {
-                Exit::CannotTell
-            } else {
-                Exit::BadInput
-            });
+            return Ok(Exit::BadInput);
         }
     };
     let trust = listed.trust(shelf.now);
@@ -223,15 +261,7 @@ pub fn plan(
 
 /// `playbook keygen NAME FILE`: a new key pair from 32 bytes of the system's randomness. The secret goes into `file` (mode
 /// 0600, never over an existing file), the public key to the output.
-///
-/// # Errors
-/// What the streams say.
-pub fn keygen(
-    name: &str,
-    file: &Path,
-    seed: &[u8; 32],
-    streams: &mut Streams<'_>,
-) -> io::Result<Exit> {
+fn keygen(name: &str, file: &Path, seed: &[u8; 32], streams: &mut Streams<'_>) -> io::Result<Exit> {
     let key = match PrivateKey::from_seed(name, seed) {
         Ok(key) => key,
         Err(error) => {
@@ -257,10 +287,7 @@ pub fn keygen(
 }
 
 /// `playbook sign FILE --key KEYFILE [--expires DAY]`: checks the document and writes `FILE.sig` beside it.
-///
-/// # Errors
-/// What the streams say.
-pub fn sign(
+fn sign(
     file: &Path,
     key_file: &Path,
     expires: Option<&str>,
@@ -323,16 +350,8 @@ pub fn sign(
     Ok(Exit::Fine)
 }
 
-/// `playbook verify FILE`: whether one of `keys` vouches for the document with `FILE.sig`.
-///
-/// # Errors
-/// What the streams say.
-pub fn verify(
-    file: &Path,
-    keys: &[PinnedKey],
-    shelf: &Shelf<'_>,
-    streams: &mut Streams<'_>,
-) -> io::Result<Exit> {
+/// `playbook verify FILE`: whether a trusted key vouches for the document with `FILE.sig`.
+fn verify(file: &Path, shelf: &Shelf<'_>, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let (playbook, text) = match read_playbook(file, shelf.checks) {
         Ok(read) => read,
         Err(problems) => {
@@ -352,7 +371,7 @@ pub fn verify(
             return Ok(Exit::BadInput);
         }
     };
-    match verify_text(&playbook, &text, &signature, keys) {
+    match verify_text(&playbook, &text, &signature, shelf.keys) {
         Ok(vouched) if vouched.expires.is_some_and(|end| shelf.now >= end) => {
             writeln!(
                 streams.out,
