@@ -197,6 +197,19 @@ impl Connection {
         }
     }
 
+    /// Waits until the other side closes the connection, as PID 1 does when it executes itself anew.
+    ///
+    /// *Errors*: [`BusError::Late`] if it does not until the deadline.
+    pub(super) async fn wait_for_close(mut self, deadline: Deadline) -> Result<(), BusError> {
+        loop {
+            match self.take_message(deadline).await {
+                Ok(()) => {}
+                Err(BusError::Closed { .. }) => return Ok(()),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+
     /// Reads one message and keeps it if it answers a call of ours. Signals and calls to us are dropped.
     async fn take_message(&mut self, deadline: Deadline) -> Result<(), BusError> {
         loop {

@@ -23,7 +23,7 @@ pub(crate) const SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(10),
     timeout: Duration::from_secs(16),
     keys: BUS_KEYS,
-    cost: "unmeasured",
+    cost: "2.9 ms wall, 0.4 ms CPU, and 1.7 ms CPU of PID 1; debug build, systemd 252 in a container, 2 cores",
 };
 
 /// Asks the bus daemon and PID 1 for signs of life.

@@ -150,3 +150,86 @@ impl JobAges {
         oldest.map_or(Duration::ZERO, |first| now.since(*first))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(name: &str, load: &str, active: &str) -> ListedUnit {
+        ListedUnit {
+            name: name.to_owned(),
+            load: load.to_owned(),
+            active: active.to_owned(),
+            sub: String::new(),
+        }
+    }
+
+    fn names(units: &[ListedUnit]) -> Vec<&str> {
+        units.iter().map(|unit| unit.name.as_str()).collect()
+    }
+
+    #[test]
+    fn units_that_are_only_named_by_others_or_masked_are_left_out() {
+        let services = [
+            unit("kubelet.service", "not-found", "inactive"),
+            unit("chrony.service", "masked", "inactive"),
+            unit("ssh.service", "loaded", "inactive"),
+        ];
+        let choice = Watch::default().choose(&services, &[]);
+        assert_eq!(names(&choice.reported), ["ssh.service"]);
+    }
+
+    #[test]
+    fn after_the_first_run_the_others_are_asked_in_turn_and_nobody_is_left_out() {
+        let services: Vec<ListedUnit> = (0..30)
+            .map(|number| unit(&format!("a{number:02}.service"), "loaded", "active"))
+            .collect();
+        let mut watch = Watch::default();
+        assert_eq!(watch.choose(&services, &[]).asked.len(), 30);
+        let mut asked = BTreeSet::new();
+        for _ in 0..3 {
+            let choice = watch.choose(&services, &[]);
+            assert_eq!(choice.asked.len(), ASKED_IN_TURN);
+            asked.extend(choice.asked.into_iter().map(|unit| unit.name));
+        }
+        assert_eq!(asked.len(), 30);
+    }
+
+    #[test]
+    fn a_restarted_unit_is_asked_in_every_run_until_its_count_is_reset() {
+        let services: Vec<ListedUnit> = (0..40)
+            .map(|number| unit(&format!("a{number:02}.service"), "loaded", "active"))
+            .collect();
+        let mut watch = Watch::default();
+        watch.choose(&services, &[]);
+        assert!(watch.learn("a07.service", Some(2)));
+        for _ in 0..5 {
+            let choice = watch.choose(&services, &[]);
+            assert!(names(&choice.asked).contains(&"a07.service"));
+        }
+        assert!(!watch.learn("a07.service", Some(0)));
+        assert!(!watch.learn("a07.service", None));
+        let runs = (0..3).map(|_| watch.choose(&services, &[]));
+        let times = runs.filter(|choice| names(&choice.asked).contains(&"a07.service"));
+        assert!(times.count() <= 1);
+    }
+
+    #[test]
+    fn the_oldest_job_counts_and_an_empty_queue_is_zero() {
+        let job = |id| Job {
+            id,
+            unit: "a.service".to_owned(),
+            kind: "start".to_owned(),
+            state: "running".to_owned(),
+        };
+        let at = |seconds| Uptime::new(Duration::from_secs(seconds));
+        let mut ages = JobAges::default();
+        assert_eq!(ages.note(at(10), &[]), Duration::ZERO);
+        assert_eq!(ages.note(at(20), &[job(1)]), Duration::ZERO);
+        assert_eq!(
+            ages.note(at(50), &[job(1), job(2)]),
+            Duration::from_secs(30)
+        );
+        assert_eq!(ages.note(at(60), &[job(2)]), Duration::from_secs(10));
+    }
+}
