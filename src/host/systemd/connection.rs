@@ -21,6 +21,9 @@ pub const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// How many calls may be on their way at once, so that neither side's socket buffer fills up.
 const MAX_OUTSTANDING: usize = 64;
 
+/// A kept connection gives back what a long list took.
+const KEPT_BUFFER_BYTES: usize = 16 * 1024;
+
 /// A successful answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -256,6 +259,9 @@ impl Connection {
         };
         let message = decode(frame)?;
         drop(self.received.drain(..length));
+        if self.received.is_empty() && self.received.capacity() > KEPT_BUFFER_BYTES {
+            self.received.shrink_to(KEPT_BUFFER_BYTES);
+        }
         Ok(Some(message))
     }
 }
