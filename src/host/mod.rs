@@ -4,6 +4,8 @@
 pub mod clock;
 pub mod command;
 mod deadline;
+#[cfg(test)]
+pub mod fake;
 mod port;
 pub mod systemd;
 
