@@ -165,6 +165,31 @@ async fn a_refused_start_is_an_error_and_nothing_is_tried_behind_its_back() {
 }
 
 #[tokio::test]
+async fn a_start_whose_answer_is_lost_may_have_happened_and_one_never_sent_has_not() {
+    use super::fake::{Manner, private};
+    let (_folder, host) = machine();
+    let _fake = private(&host, &[Manner::Rejects]);
+    let error = command::start(&host, &good(), soon())
+        .await
+        .expect_err("not sent");
+    assert!(!error.may_be_done(), "{error}");
+    let script: super::fake::Script = Arc::new(|asked, out, serial| {
+        let name = "org.freedesktop.systemd1.NoSuchUnit";
+        if asked.member == "GetUnit" {
+            let answer = message(&Kind::Error(name), serial, asked.serial, ":1.0", &("no",));
+            out.extend(answer);
+        }
+    });
+    let _fake = private_with(&host, script);
+    let short = Deadline::after(Duration::from_millis(100));
+    let error = command::start(&host, &good(), short)
+        .await
+        .expect_err("lost");
+    assert!(error.may_be_done(), "{error}");
+    assert_eq!(error.kind(), "late");
+}
+
+#[tokio::test]
 async fn only_the_end_of_a_long_output_is_read_and_a_missing_one_is_empty() {
     let (_folder, host) = machine();
     let command = good();
