@@ -54,10 +54,13 @@ pub(super) struct Choice {
     pub is_cut: bool,
 }
 
-/// Remembers who was restarted, and whose turn it is to be asked.
+/// Remembers who was in trouble, and whose turn it is to be asked.
+///
+/// A service that was in trouble once is reported for as long as it stays loaded: that it is well again has to be seen before
+/// a case can close, and a unit that merely vanished from the list says nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watch {
-    restarted: BTreeSet<String>,
+    troubled: BTreeSet<String>,
     last_asked: Option<String>,
 }
 
@@ -70,13 +73,19 @@ impl Watch {
             if is_absent(unit) {
                 continue;
             }
+            if is_troubled(unit) {
+                self.remember(&unit.name);
+            }
             let name = unit.name.as_str();
-            if ESSENTIAL.contains(&name) || is_troubled(unit) {
-                reported.insert((!ESSENTIAL.contains(&name), name), unit);
+            let is_essential = ESSENTIAL.contains(&name);
+            if is_essential || is_troubled(unit) || self.troubled.contains(name) {
+                reported.insert((!is_essential, name), unit);
             } else {
                 others.insert(name, unit);
             }
         }
+        self.troubled
+            .retain(|name| reported.contains_key(&(!ESSENTIAL.contains(&name.as_str()), name)));
         let is_cut = reported.len() > MAX_WATCHED;
         let reported: Vec<_> = reported.into_values().take(MAX_WATCHED).cloned().collect();
         let asked = self.in_turn(&others);
@@ -89,16 +98,15 @@ impl Watch {
     }
 
     fn in_turn(&mut self, others: &BTreeMap<&str, &ListedUnit>) -> Vec<ListedUnit> {
-        let (known, unknown): (Vec<_>, Vec<_>) = others
+        let active = others
             .values()
             .copied()
-            .filter(|unit| unit.active == "active")
-            .partition(|unit| self.restarted.contains(&unit.name));
+            .filter(|unit| unit.active == "active");
         let turn: Vec<&ListedUnit> = match &self.last_asked {
-            None => unknown,
+            None => active.collect(),
             Some(last) => {
                 let (before, after): (Vec<&ListedUnit>, Vec<&ListedUnit>) =
-                    unknown.into_iter().partition(|unit| unit.name <= *last);
+                    active.partition(|unit| unit.name <= *last);
                 let cyclic = after.into_iter().chain(before);
                 cyclic.take(ASKED_IN_TURN).collect()
             }
@@ -106,19 +114,21 @@ impl Watch {
         if let Some(last) = turn.last() {
             self.last_asked = Some(last.name.clone());
         }
-        known.into_iter().chain(turn).cloned().collect()
+        turn.into_iter().cloned().collect()
     }
 
     /// Learns how often a unit was restarted; answers whether it is worth reporting for that alone.
     pub(super) fn learn(&mut self, unit: &str, restarts: Option<u32>) -> bool {
-        if restarts.is_some_and(|count| count > 0) {
-            if self.restarted.len() < MAX_WATCHED {
-                self.restarted.insert(unit.to_owned());
-            }
-            true
-        } else {
-            self.restarted.remove(unit);
-            false
+        let is_restarted = restarts.is_some_and(|count| count > 0);
+        if is_restarted {
+            self.remember(unit);
+        }
+        is_restarted
+    }
+
+    fn remember(&mut self, unit: &str) {
+        if self.troubled.len() < MAX_WATCHED {
+            self.troubled.insert(unit.to_owned());
         }
     }
 }
@@ -196,22 +206,36 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_unit_is_asked_in_every_run_until_its_count_is_reset() {
-        let services: Vec<ListedUnit> = (0..40)
+    fn a_unit_that_was_in_trouble_is_reported_until_it_is_no_longer_loaded() {
+        let mut services: Vec<ListedUnit> = (0..40)
             .map(|number| unit(&format!("a{number:02}.service"), "loaded", "active"))
             .collect();
         let mut watch = Watch::default();
-        watch.choose(&services, &[]);
+        watch.choose(&services, &[unit("b.service", "loaded", "failed")]);
         assert!(watch.learn("a07.service", Some(2)));
-        for _ in 0..5 {
+        services.push(unit("b.service", "loaded", "active"));
+        for restarts in [Some(2), Some(0), None] {
             let choice = watch.choose(&services, &[]);
-            assert!(names(&choice.asked).contains(&"a07.service"));
+            assert_eq!(names(&choice.reported), ["a07.service", "b.service"]);
+            watch.learn("a07.service", restarts);
         }
-        assert!(!watch.learn("a07.service", Some(0)));
-        assert!(!watch.learn("a07.service", None));
-        let runs = (0..3).map(|_| watch.choose(&services, &[]));
-        let times = runs.filter(|choice| names(&choice.asked).contains(&"a07.service"));
-        assert!(times.count() <= 1);
+        services.retain(|unit| unit.name != "a07.service");
+        watch.choose(&services, &[]);
+        services.push(unit("a07.service", "loaded", "active"));
+        let choice = watch.choose(&services, &[]);
+        assert_eq!(names(&choice.reported), ["b.service"]);
+    }
+
+    #[test]
+    fn the_memory_of_trouble_is_bounded() {
+        let services: Vec<ListedUnit> = (0..2_000)
+            .map(|number| unit(&format!("a{number}.service"), "loaded", "failed"))
+            .collect();
+        let mut watch = Watch::default();
+        let choice = watch.choose(&services, &[]);
+        assert!(choice.is_cut);
+        assert_eq!(choice.reported.len(), MAX_WATCHED);
+        assert!(watch.troubled.len() <= MAX_WATCHED);
     }
 
     #[test]
