@@ -177,8 +177,8 @@ fn spawn_first_words(
         tokio::time::sleep(Duration::from_millis(50)).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
-            print!(
-                "{words}  try       nodemend check · nodemend explain · nodemend signature list\n"
+            println!(
+                "{words}  try       nodemend check · nodemend explain · nodemend signature list"
             );
         }
         Runs::resume(core, shelf, news).await;
