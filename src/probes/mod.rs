@@ -3,6 +3,7 @@
 //! To add a probe: its folder here, and one line in [`table::SPECS`] and [`table::build`].
 
 mod error;
+pub mod journal;
 pub mod kernel;
 pub mod kernel_log;
 mod off_thread;

@@ -1,7 +1,7 @@
 //! The table of probes, in the order in which pages list them.
 
 use super::{Probe, ProbeSpec};
-use super::{kernel, kernel_log, os, packages, storage};
+use super::{journal, kernel, kernel_log, os, packages, storage};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
@@ -9,6 +9,7 @@ use crate::versions::embedded_tables;
 /// Every probe of this build.
 pub const SPECS: &[&ProbeSpec] = &[
     &kernel_log::SPEC,
+    &journal::SPEC,
     &os::SPEC,
     &packages::SPEC,
     &kernel::SPEC,
@@ -19,6 +20,10 @@ pub const SPECS: &[&ProbeSpec] = &[
 pub fn build(_host: &Host) -> Vec<Box<dyn Probe>> {
     vec![
         Box::new(kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly)),
+        // The position is kept in memory until the wiring knows the state directory.
+        Box::new(journal::JournalLog::new(Box::new(
+            journal::MemoryStore::default(),
+        ))),
         Box::new(os::OperatingSystem::new()),
         // A test keeps the shipped tables right; without tables nothing is called affected.
         Box::new(packages::Packages::new(
