@@ -10,6 +10,7 @@ mod off_thread;
 pub mod os;
 pub mod packages;
 pub mod storage;
+pub mod systemd;
 mod table;
 mod text_file;
 

@@ -1,13 +1,15 @@
 //! The table of probes, in the order in which pages list them.
 
 use super::{Probe, ProbeSpec};
-use super::{journal, kernel, kernel_log, os, packages, storage};
+use super::{journal, kernel, kernel_log, os, packages, storage, systemd};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
 
 /// Every probe of this build.
 pub const SPECS: &[&ProbeSpec] = &[
+    &systemd::bus::SPEC,
+    &systemd::units::SPEC,
     &kernel_log::SPEC,
     &journal::SPEC,
     &os::SPEC,
@@ -19,6 +21,8 @@ pub const SPECS: &[&ProbeSpec] = &[
 /// One instance of every probe for this machine, in the order of [`SPECS`].
 pub fn build(_host: &Host) -> Vec<Box<dyn Probe>> {
     vec![
+        Box::new(systemd::bus::BusProbe::new()),
+        Box::new(systemd::units::UnitsProbe::new()),
         Box::new(kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly)),
         // The position is kept in memory until the wiring knows the state directory.
         Box::new(journal::JournalLog::new(Box::new(

@@ -1,2 +1,4 @@
 //! Tests.
+
 mod sources;
+mod systemd;

@@ -1,0 +1,20 @@
+//! Carries out a plan: a pure machine replayed from its journal, and a short loop that obeys it.
+
+mod disk;
+mod entry;
+mod journal;
+mod machine;
+#[cfg(test)]
+mod machine_tests;
+mod outline;
+mod record;
+
+pub use disk::{Disk, HostDisk, JournalFile};
+pub use entry::{
+    BootId, Entry, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening, Outcome, Receipt,
+    StepIx,
+};
+pub use journal::{Journal, JournalError, MAX_JOURNAL_BYTES, PastRun, Shelf};
+pub use machine::{IllegalEntry, Run};
+pub use outline::{Outline, StepShape, UndoWay};
+pub use record::{Damage, Record};
