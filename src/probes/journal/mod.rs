@@ -25,7 +25,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(2),
     timeout: Duration::from_secs(10),
     keys: &[&GAPS.spec, &UNTRUSTED.spec],
-    cost: "TODO",
+    cost: "0.07 ms wall and CPU when nothing is new; a new line 0.2 ms CPU with 1 file, 0.8 ms with 10, 3.7 ms with 40 (2 cores of a VM, unoptimised build)",
 };
 
 /// Reads the machine's journal files from where it stopped.

@@ -28,7 +28,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(60),
     timeout: Duration::from_secs(30),
     keys: &[&VERSION.spec, &AFFECTED.spec, &BECAUSE.spec, &FIXED_IN.spec],
-    cost: "TODO",
+    cost: "0.1 ms wall, 0.04 ms CPU when nothing changed; 670 KB of dpkg status 17 ms wall, 6 ms CPU (2 cores of a VM, unoptimised build)",
 };
 
 /// What was read, and what the database looked like then.
