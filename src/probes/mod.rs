@@ -15,7 +15,7 @@ mod table;
 mod text_file;
 
 pub use error::ProbeError;
-pub use table::{SPECS, build, catalogue};
+pub use table::{SPECS, build, build_resident, catalogue};
 
 use crate::host::{BoxFuture, Host};
 use crate::signal::{Batch, KeySpec};

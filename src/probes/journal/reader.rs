@@ -7,6 +7,7 @@ use crate::probes::error::ProbeError;
 use crate::probes::text_file::{read_error, read_text};
 use crate::signal::{LogRecord, LogSource, MAX_LOG_TEXT_BYTES, Timestamp, Uptime, Wall};
 use sdjournal::{Cursor, EntryRef, Journal, JournalConfig, SdJournalError};
+use std::collections::BTreeSet;
 use std::fs::read_dir;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -21,8 +22,11 @@ const MAX_ENTRIES_PER_RUN: usize = 2_000;
 /// How many entries a run skips that it has read already, after the clock was set back.
 const MAX_SKIPPED_PER_RUN: usize = 50_000;
 
-/// How far back the first start of all looks: enough for the messages of a report, a bounded time to read.
+/// How far back the first start of all looks, for the newest entries of one run: enough for a report.
 const FIRST_LOOK: Duration = Duration::from_secs(3_600);
+
+/// How many different errors are told apart; more are not counted.
+const MAX_NOTED_ERRORS: usize = 64;
 
 /// A file that changed less than this ago may change again without a new time stamp.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -72,6 +76,8 @@ pub(super) struct Reader {
     saved_at: Uptime,
     is_saved: bool,
     can_save: bool,
+    /// Errors of single entries or files that were counted.
+    noted: BTreeSet<String>,
     /// What the next hand-over takes.
     pub(super) fresh: Fresh,
 }
@@ -87,6 +93,7 @@ impl Reader {
             saved_at: Uptime::default(),
             is_saved: true,
             can_save: true,
+            noted: BTreeSet::new(),
             fresh: Fresh::default(),
         }
     }
@@ -167,47 +174,68 @@ impl Reader {
         moment: &Moment,
         boot_id: &str,
     ) -> Result<bool, ProbeError> {
+        let Some(start) = self.position.clone() else {
+            return self.look_back(journal, moment, boot_id).map(|()| true);
+        };
         let mut query = journal.query();
-        let mut skips = false;
-        match &self.position {
-            None => {
-                let from = moment.now.wall.0.saturating_sub(micros(FIRST_LOOK) as i64);
-                query.since_realtime(u64::try_from(from).unwrap_or(0));
-            }
-            Some(position) => match set_back(position, moment, boot_id) {
-                // The reader orders entries by their wall clock, so those after a step back would come before the cursor.
-                Some(floor) => {
-                    skips = true;
-                    query.since_realtime(floor);
-                }
-                None => {
-                    query.after_cursor(Cursor::parse(&position.cursor).map_err(probe_error)?);
-                }
-            },
-        }
-        let start = self.position.clone();
+        let floor = set_back(&start, moment, boot_id);
+        match floor {
+            // The reader orders entries by their wall clock, so those after a step back come before the cursor.
+            Some(floor) => query.since_realtime(floor),
+            None => query.after_cursor(Cursor::parse(&start.cursor).map_err(probe_error)?),
+        };
         let mut taken = 0;
         let mut skipped = 0;
         for entry in query.iter().map_err(probe_error)? {
             if taken >= MAX_ENTRIES_PER_RUN || skipped >= MAX_SKIPPED_PER_RUN {
                 return Ok(false);
             }
-            let Ok(entry) = entry else {
-                taken += 1;
-                self.fresh.gaps += 1;
-                continue;
-            };
-            let is_old = start
-                .as_ref()
-                .is_some_and(|position| skips && !is_after(&entry, position, boot_id));
-            if is_old {
-                skipped += 1;
-                continue;
+            match entry {
+                Err(error) => {
+                    skipped += 1;
+                    self.note(&error);
+                }
+                Ok(entry) if floor.is_some() && !is_after(&entry, &start, boot_id) => skipped += 1,
+                Ok(entry) => {
+                    taken += 1;
+                    self.take(&entry, moment, boot_id)?;
+                }
             }
-            taken += 1;
-            self.take(&entry, moment, boot_id)?;
         }
         Ok(true)
+    }
+
+    /// Where nothing was read before: the newest entries of the last hour.
+    fn look_back(
+        &mut self,
+        journal: &Journal,
+        moment: &Moment,
+        boot_id: &str,
+    ) -> Result<(), ProbeError> {
+        let from = u64::try_from(moment.now.wall.0).unwrap_or(0);
+        let mut query = journal.query();
+        query
+            .since_realtime(from.saturating_sub(micros(FIRST_LOOK)))
+            .reverse(true)
+            .limit(MAX_ENTRIES_PER_RUN);
+        let mut newest_first = Vec::new();
+        for entry in query.iter().map_err(probe_error)? {
+            match entry {
+                Ok(entry) => newest_first.push(entry),
+                Err(error) => self.note(&error),
+            }
+        }
+        for entry in newest_first.iter().rev() {
+            self.take(entry, moment, boot_id)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what cannot be read, once: a damaged file says the same at every look.
+    fn note(&mut self, error: &SdJournalError) {
+        if self.noted.len() < MAX_NOTED_ERRORS && self.noted.insert(error.to_string()) {
+            self.fresh.gaps += 1;
+        }
     }
 
     fn take(&mut self, entry: &EntryRef, moment: &Moment, boot_id: &str) -> Result<(), ProbeError> {

@@ -301,3 +301,29 @@ fn a_machine_without_a_journal_is_unsupported_and_a_foreign_journal_is_not_read(
         .expect_err("no id");
     assert_eq!(error.kind(), "unsupported");
 }
+
+#[test]
+fn a_damaged_file_beside_a_good_one_is_counted_once() {
+    let machine = Machine::new();
+    machine.journal(FIRST);
+    let mut bytes = Vec::new();
+    GzDecoder::new(FIRST).read_to_end(&mut bytes).expect("gzip");
+    // Another file id, and an entry array that is none.
+    bytes[24] ^= 0xff;
+    let array = usize::try_from(u64::from_le_bytes(
+        bytes[176..184].try_into().expect("eight"),
+    ))
+    .expect("small");
+    bytes[array] = 0xee;
+    machine.put(
+        &format!("var/log/journal/{MACHINE}/system@1.journal"),
+        &bytes,
+    );
+    let mut reader = machine.reader();
+    let first = machine.run(&mut reader, &later(0)).expect("read");
+    assert_eq!(numbers(&first).len(), 9);
+    assert_eq!(first.gaps, 1);
+    machine.journal(SECOND);
+    let second = machine.run(&mut reader, &later(1)).expect("read");
+    assert_eq!((numbers(&second), second.gaps), (vec!["16", "17"], 0));
+}
