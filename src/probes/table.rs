@@ -41,7 +41,7 @@ fn build_with(_host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<d
         // A test keeps the shipped tables right; without tables nothing is called affected.
         Box::new(packages::Packages::new(
             embedded_tables().unwrap_or_default(),
-            None,
+            Box::new(packages::RpmCommand),
         )),
         Box::new(kernel::KernelSettings::new()),
         Box::new(storage::Storage::new()),

@@ -6,6 +6,7 @@ mod sender;
 mod signals;
 
 pub use position::{FileStore, MemoryStore, Position, PositionStore};
+pub use reader::lines_of_unit;
 pub use sender::{Sender, SenderFields, dropped, sender};
 pub use signals::{GAPS, UNTRUSTED};
 

@@ -113,12 +113,7 @@ impl Reader {
         }
         let boot_id = read_text(&host.path("/proc/sys/kernel/random/boot_id"))?;
         let boot_id: String = boot_id.trim().chars().filter(|c| *c != '-').collect();
-        let config = JournalConfig {
-            max_journal_files: 4_096,
-            max_decompressed_bytes: MAX_LOG_TEXT_BYTES * 4,
-            ..JournalConfig::default()
-        };
-        let journal = Journal::open_dirs_with_config(&directories, config).map_err(probe_error)?;
+        let journal = open(&directories)?;
         if self.started.is_none() {
             self.begin(&journal, moment)?;
         }
@@ -297,6 +292,37 @@ impl Reader {
             }
         }
     }
+}
+
+/// What a unit's processes wrote to their standard output since `from`, oldest first, at most 1,000 lines. May block: call it
+/// off the async threads.
+///
+/// # Errors
+/// No journal, no rights, or it cannot be read.
+pub fn lines_of_unit(host: &Host, unit: &str, from: Wall) -> Result<Vec<String>, ProbeError> {
+    let journal = open(&directories(host)?)?;
+    let mut query = journal.query();
+    // journald writes both fields itself, so nobody else's words are among these.
+    query
+        .match_exact("_SYSTEMD_UNIT", unit.as_bytes())
+        .match_exact("_TRANSPORT", b"stdout")
+        .since_realtime(u64::try_from(from.0).unwrap_or(0))
+        .limit(1_000);
+    let mut lines = Vec::new();
+    for entry in query.iter().map_err(probe_error)? {
+        let entry = entry.map_err(probe_error)?;
+        lines.push(plain_text(entry.get("MESSAGE").unwrap_or_default()));
+    }
+    Ok(lines)
+}
+
+fn open(directories: &[PathBuf]) -> Result<Journal, ProbeError> {
+    let config = JournalConfig {
+        max_journal_files: 4_096,
+        max_decompressed_bytes: MAX_LOG_TEXT_BYTES * 4,
+        ..JournalConfig::default()
+    };
+    Journal::open_dirs_with_config(directories, config).map_err(probe_error)
 }
 
 /// The journal directories of this machine's own id. A container's journal that is linked beside it has another id, and

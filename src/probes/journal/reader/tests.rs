@@ -327,3 +327,17 @@ fn a_damaged_file_beside_a_good_one_is_counted_once() {
     let second = machine.run(&mut reader, &later(1)).expect("read");
     assert_eq!((numbers(&second), second.gaps), (vec!["16", "17"], 0));
 }
+
+#[test]
+fn the_output_of_one_unit_is_found_and_nobody_elses() {
+    let machine = Machine::new();
+    machine.journal(SECOND);
+    let host = Host::at(machine.root.path());
+    let lines = |unit: &str, from: i64| lines_of_unit(&host, unit, Wall(from)).expect("read");
+    assert_eq!(
+        lines("kubelet.service", 0),
+        ["4 true second line on stdout"]
+    );
+    assert!(lines("kubelet.service", END.1).is_empty());
+    assert!(lines("cron.service", 0).is_empty());
+}
