@@ -73,8 +73,10 @@ impl Packages {
         let is_current =
             |kept: &Kept| kept.database == database && now.since(kept.at) < READ_AGAIN_AFTER;
         if !self.kept.as_ref().is_some_and(is_current) {
-            self.kept = None;
-            let (installed, os) = self.read_all(host, &database).await?;
+            let names = self.kept.take().and_then(|kept| {
+                (kept.database == database).then(|| kept.installed.into_keys().collect())
+            });
+            let (installed, os) = self.read_all(host, &database, names).await?;
             self.kept = Some(Kept {
                 database,
                 at: now,
@@ -93,10 +95,11 @@ impl Packages {
         &mut self,
         host: &Host,
         database: &Database,
+        names: Option<Vec<String>>,
     ) -> Result<(Installed, Os), ProbeError> {
         let answer = match database.scheme {
             VersionScheme::Dpkg => None,
-            VersionScheme::Rpm => Some(self.rpm.answer(host).await?),
+            VersionScheme::Rpm => Some(self.rpm.answer(host, names).await?),
         };
         let place = host.clone();
         let path = database.path.clone();

@@ -20,7 +20,7 @@ const UNIT: &str = "nodemend-rpm-query.service";
 /// Where the output is kept until it is read: in memory, gone with the boot.
 const OUTPUT: &str = "/run/nodemend";
 
-/// When systemd ends it. A query by name takes 20 ms; a database that is locked makes rpm wait.
+/// When systemd ends it. The whole database takes less than a second; one that is locked makes rpm wait.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long all of it may take: below the probe's own limit, so that the unit is removed.
@@ -35,8 +35,13 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// A database that can be asked for the watched packages.
 pub trait RpmDatabase: Send + Sync {
-    /// rpm's answer about the watched packages, in the form that [`super::read_rpm_answer`] reads.
-    fn answer<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<String, ProbeError>>;
+    /// rpm's answer about `names`, or about all watched packages where it is not known which are there; in the form that
+    /// [`super::read_rpm_answer`] reads.
+    fn answer<'a>(
+        &'a self,
+        host: &'a Host,
+        names: Option<Vec<String>>,
+    ) -> BoxFuture<'a, Result<String, ProbeError>>;
 }
 
 /// The machine's own `rpm`, run as a transient unit.
@@ -46,40 +51,45 @@ pub trait RpmDatabase: Send + Sync {
 pub struct RpmCommand;
 
 impl RpmDatabase for RpmCommand {
-    fn answer<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<String, ProbeError>> {
-        Box::pin(async move { ask(host).await.map_err(probe_error)? })
+    fn answer<'a>(
+        &'a self,
+        host: &'a Host,
+        names: Option<Vec<String>>,
+    ) -> BoxFuture<'a, Result<String, ProbeError>> {
+        Box::pin(async move { ask(host, &query(names)).await.map_err(probe_error)? })
     }
 }
 
-fn query() -> HostCommand {
-    let names = WATCHED.iter().filter(|name| !name.ends_with('*'));
-    let fixed = ["/usr/bin/rpm", "-q", "--qf", FORMAT];
+/// `rpm -q` returns the number of names that are not installed, and the unit would count as failed: names that may be missing
+/// are asked for by `-qa`, which reads the whole database.
+fn query(names: Option<Vec<String>>) -> HostCommand {
+    let plain = || WATCHED.iter().filter(|name| !name.ends_with('*'));
+    let (how, names) = match names {
+        Some(names) if !names.is_empty() => ("-q", names),
+        _ => ("-qa", plain().map(|&name| name.to_owned()).collect()),
+    };
+    let fixed = ["/usr/bin/rpm", how, "--qf", FORMAT].map(str::to_owned);
     HostCommand {
         unit: UNIT.to_owned(),
         description: "nodemend: versions of installed packages".to_owned(),
-        arguments: fixed
-            .iter()
-            .chain(names)
-            .map(|&word| word.to_owned())
-            .collect(),
+        arguments: fixed.into_iter().chain(names).collect(),
         environment: vec![("LC_ALL".to_owned(), "C".to_owned())],
         time_limit: TIME_LIMIT,
         output: Some(PathBuf::from(OUTPUT)),
     }
 }
 
-async fn ask(host: &Host) -> Result<Result<String, ProbeError>, CommandError> {
+async fn ask(host: &Host, query: &HostCommand) -> Result<Result<String, ProbeError>, CommandError> {
     let deadline = Deadline::after(ANSWER_WITHIN);
-    let query = query();
     let began = clock::now().wall;
-    if command::start(host, &query, deadline).await? == Started::Before {
+    if command::start(host, query, deadline).await? == Started::Before {
         // Left behind by an agent that was killed; its answer is old.
-        command::remove(host, &query, deadline).await?;
-        command::start(host, &query, deadline).await?;
+        command::remove(host, query, deadline).await?;
+        command::start(host, query, deadline).await?;
     }
     let end = command::wait(host, UNIT, deadline).await;
-    let output = command::output(host, &query).await;
-    command::remove(host, &query, deadline).await?;
+    let output = command::output(host, query).await;
+    command::remove(host, query, deadline).await?;
     let text = String::from_utf8_lossy(&output?.stdout).into_owned();
     if let Err(error) = judge(&end?) {
         return Ok(Err(error));
@@ -112,7 +122,7 @@ async fn from_journal(host: &Host, began: Wall, deadline: Deadline) -> Result<St
     Err(ProbeError::Read { what, source })
 }
 
-/// rpm returns the number of packages that are not installed, which is fine.
+/// rpm returns the number of packages that are gone since they were last seen, which is fine.
 fn judge(end: &CommandEnd) -> Result<(), ProbeError> {
     let what = || "rpm on the host".to_owned();
     match &end.exit {
@@ -162,10 +172,14 @@ mod tests {
 
     #[test]
     fn the_question_is_one_that_systemd_accepts() {
-        let query = query();
-        query.check().expect("acceptable");
-        assert!(query.arguments.iter().any(|word| word == "systemd"));
-        assert!(!query.arguments.iter().any(|word| word.ends_with('*')));
+        let first = query(None);
+        first.check().expect("acceptable");
+        assert_eq!(first.arguments[1], "-qa");
+        assert!(first.arguments.iter().any(|word| word == "systemd"));
+        assert!(!first.arguments.iter().any(|word| word.ends_with('*')));
+        let later = query(Some(vec!["runc".to_owned()]));
+        later.check().expect("acceptable");
+        assert_eq!((&*later.arguments[1], &*later.arguments[4]), ("-q", "runc"));
     }
 
     #[test]
@@ -188,7 +202,7 @@ mod tests {
     async fn a_machine_without_systemd_cannot_be_asked() {
         let root = tempfile::tempdir().expect("a directory");
         let error = RpmCommand
-            .answer(&Host::at(root.path()))
+            .answer(&Host::at(root.path()), None)
             .await
             .expect_err("no systemd");
         assert_eq!(error.kind(), "unsupported", "{error:?}");
