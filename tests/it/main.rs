@@ -1,4 +1,5 @@
 //! Tests.
 
+mod journald;
 mod sources;
 mod systemd;
