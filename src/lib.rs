@@ -12,4 +12,5 @@ pub mod probes;
 pub mod report;
 pub mod signal;
 pub mod signatures;
+pub mod steps;
 pub mod versions;

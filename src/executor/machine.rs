@@ -117,6 +117,11 @@ impl Run {
             .map_or(0, |track| track.beginnings)
     }
 
+    /// What was written down before this step began.
+    pub fn receipt(&self, step: StepIx) -> Option<&Receipt> {
+        self.steps.get(step.index())?.receipt.as_ref()
+    }
+
     /// What to do next.
     pub fn next(&self) -> Next {
         match &self.state {

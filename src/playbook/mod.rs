@@ -13,9 +13,13 @@ mod kinds;
 mod plan;
 mod shipped;
 mod steps;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod trust;
 
-pub use args::{Arg, ArgError, ArgProblem, ArgReader, ArgValue, Args, SUBJECT};
+pub use args::{Arg, ArgError, ArgProblem, ArgReader, ArgValue, Args, SUBJECT, signal_of};
 pub use catalogue::{Catalogue, CatalogueError, Listed, Source, Trust, TrustRoot};
 pub use document::{
     Attempts, Checks, MAX_ATTEMPTS, MAX_STEPS, OnFailure, Playbook, StepSpec, Verify,
@@ -24,5 +28,5 @@ pub use identity::identity;
 pub use keys::{KeyError, PinnedKey, PrivateKey};
 pub use kinds::{StepKinds, StepSummary};
 pub use plan::{Guard, Plan, PlanError, PlannedStep};
-pub use shipped::{RELEASE_KEYS, SHIPPED};
+pub use shipped::{RELEASE_KEYS, SHIPPED, release_keys};
 pub use trust::{MAX_SIGNATURE_BYTES, SignatureError, Vouched, sign, verify};
