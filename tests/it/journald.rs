@@ -103,18 +103,17 @@ fn collect(probe: &mut JournalLog, host: &Host) -> Batch {
 /// Runs until the end of the journal is reached; gives the lines of unknown senders so far, and the gaps of these runs.
 fn drain(probe: &mut JournalLog, host: &Host) -> (i64, u64) {
     let mut gaps = 0;
-    for _ in 0..100 {
-        let batch = collect(probe, host);
+    let mut runs = (0..100).map(|_| collect(probe, host));
+    let last = runs.find(|batch| {
         gaps += batch.gaps.iter().map(|(_, count)| count).sum::<u64>();
-        if batch.heard == [LogSource::Journal] {
-            let untrusted = batch.samples.iter().find(|s| s.key == "journal.untrusted");
-            let Some(Ok(Value::Integer(count))) = untrusted.map(|s| s.value.clone()) else {
-                panic!("no count");
-            };
-            return (count, gaps);
-        }
-    }
-    panic!("the journal never ends");
+        batch.heard == [LogSource::Journal]
+    });
+    let last = last.expect("the journal ends");
+    let count = last.samples.iter().find_map(|sample| match &sample.value {
+        Ok(Value::Integer(count)) if sample.key == "journal.untrusted" => Some(*count),
+        _ => None,
+    });
+    (count.expect("counted"), gaps)
 }
 
 fn probe(state: &Path) -> JournalLog {
