@@ -8,5 +8,7 @@
 )]
 
 mod command_line;
+mod journald;
+mod sources;
 mod systemd;
 mod tidy;
