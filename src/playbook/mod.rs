@@ -14,7 +14,7 @@ mod plan;
 mod shipped;
 mod steps;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod trust;

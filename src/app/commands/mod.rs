@@ -8,3 +8,6 @@ pub mod signature;
 mod streams;
 
 pub use streams::Streams;
+
+#[cfg(test)]
+mod tests;
