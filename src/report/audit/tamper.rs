@@ -199,9 +199,12 @@ fn edits_cuts_reorders_and_replays_are_found_with_their_place() {
     }
 }
 
+/// What is done to a file, and the kind of the error when the log is opened over it.
+type Damage = (&'static str, fn(&Path), &'static str);
+
 #[test]
 fn damage_to_files_is_found_and_never_written_over() {
-    let table: &[(&str, fn(&Path), &str)] = &[
+    let table: &[Damage] = &[
         (
             "not text",
             |path| fs::write(path, b"\xff\xfe\n").expect("write"),
