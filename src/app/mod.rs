@@ -1,5 +1,6 @@
 //! The composition root: command line, configuration, wiring, supervision. It sees all, and nobody sees it.
 
+mod agent;
 pub mod cli;
 mod commands;
 mod config;

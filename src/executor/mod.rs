@@ -1,6 +1,8 @@
 //! Carries out a plan: a pure machine replayed from its journal, and a short loop that obeys it.
 
 mod course;
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 mod entry;
 mod journal;
@@ -11,7 +13,11 @@ mod outline;
 mod questions;
 mod record;
 mod ride;
+#[cfg(test)]
+mod rig;
 mod runner;
+#[cfg(test)]
+mod runner_tests;
 mod soak;
 mod witness;
 

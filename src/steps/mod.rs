@@ -3,6 +3,8 @@
 //! To add a kind: its file here, and one line in [`table`]'s list.
 
 mod error;
+#[cfg(test)]
+pub mod fake;
 mod machine;
 mod reexec_systemd;
 mod restart_unit;

@@ -38,12 +38,18 @@ pub struct ControlAnswer {
 impl ControlAnswer {
     /// It was done.
     pub fn done(message: impl Into<String>) -> Self {
-        Self { done: true, message: message.into() }
+        Self {
+            done: true,
+            message: message.into(),
+        }
     }
 
     /// It was not done.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { done: false, message: message.into() }
+        Self {
+            done: false,
+            message: message.into(),
+        }
     }
 }
 
@@ -60,7 +66,12 @@ impl Core {
             mode: opt_in.mode.to_string(),
             allow: opt_in.allow.to_string(),
             opt_in: format!("{} (version {})", opt_in.source, short(&opt_in.version)),
-            trouble: opt_in.trouble.iter().map(ToString::to_string).chain(trouble).collect(),
+            trouble: opt_in
+                .trouble
+                .iter()
+                .map(ToString::to_string)
+                .chain(trouble)
+                .collect(),
             paused: opt_in.pause.as_ref().map(ToString::to_string),
             state: node_state(&engine).to_owned(),
             watching_seconds: clock::now().uptime.since(self.started.uptime).as_secs_f64(),
@@ -85,11 +96,17 @@ impl Core {
 
     /// Whether there is such a case among the open ones.
     pub fn open_case(&self, text: &str) -> Result<CaseId, ControlAnswer> {
-        let id: CaseId = text.parse().map_err(|error| ControlAnswer::refused(format!("{error}")))?;
+        let id: CaseId = text
+            .parse()
+            .map_err(|error| ControlAnswer::refused(format!("{error}")))?;
         match self.engine().book().find(id) {
             Some(case) if case.state.is_open() => Ok(id),
-            Some(_) => Err(ControlAnswer::refused(format!("{id} is over; nodemend cases shows what is open"))),
-            None => Err(ControlAnswer::refused(format!("there is no {id}; nodemend cases shows what is open"))),
+            Some(_) => Err(ControlAnswer::refused(format!(
+                "{id} is over; nodemend cases shows what is open"
+            ))),
+            None => Err(ControlAnswer::refused(format!(
+                "there is no {id}; nodemend cases shows what is open"
+            ))),
         }
     }
 }

@@ -1,44 +1,44 @@
 //! Conditions of playbooks, judged over the engine's signals as they are now.
 
 use super::core::Core;
-use crate::signal::{Reading, Subject, Value};
+use crate::executor::{FAILED_UNITS_BEFORE, Opening};
+use crate::signal::{Reading, Subject, Timeline, Value};
 use crate::signatures::{Expression, Scene};
 use crate::steps::{Oracle, Tri};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The engine behind the conditions of a run.
+#[derive(Default)]
 pub struct EngineOracle {
     core: Mutex<Weak<Core>>,
-    failed_before: Mutex<Option<i64>>,
 }
 
 impl EngineOracle {
-    /// An oracle that is told later which engine it asks: the runner is built before the engine's owner.
-    pub fn unbound() -> Arc<Self> {
-        Arc::new(Self { core: Mutex::new(Weak::new()), failed_before: Mutex::new(None) })
-    }
-
-    /// Names the engine to ask.
+    /// Names the engine to ask: the runner is built before the engine's owner.
     pub fn bind(&self, core: &Arc<Core>) {
         *self.core.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(core);
     }
+}
 
-    /// A run begins: what has failed now is not its doing.
-    pub fn mark(&self) {
-        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let failed = core.and_then(|core| {
-            match core.engine().judge().timeline().latest("systemd.failed_units", &Subject::NODE) {
-                Reading::Fresh { value: Value::Integer(count), .. } => Some(*count),
-                _ => None,
-            }
-        });
-        *self.failed_before.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+/// How many units have failed by now, if that is known.
+pub fn failed_units(timeline: &Timeline) -> Option<i64> {
+    match timeline.latest("systemd.failed_units", &Subject::NODE) {
+        Reading::Fresh {
+            value: Value::Integer(count),
+            ..
+        } => Some(*count),
+        _ => None,
     }
 }
 
 impl Oracle for EngineOracle {
-    fn condition(&self, condition: &str) -> Tri {
-        let Some(core) = self.core.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else {
+    fn condition(&self, condition: &str, opening: &Opening) -> Tri {
+        let core = self
+            .core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
+        let Some(core) = core else {
             return Tri::Unknown("the engine is not there".to_owned());
         };
         let expression = match Expression::compile(condition) {
@@ -52,9 +52,12 @@ impl Oracle for EngineOracle {
             log: judge.log(),
             verdicts: judge.verdicts(),
             owner: "",
-            subject: &Subject::NODE,
+            subject: &Subject::named(&opening.subject),
             capture: None,
-            failed_units_before: *self.failed_before.lock().unwrap_or_else(PoisonError::into_inner),
+            failed_units_before: opening
+                .values
+                .get(FAILED_UNITS_BEFORE)
+                .and_then(|count| count.parse().ok()),
         };
         match expression.holds(&scene) {
             Ok(true) => Tri::Yes,

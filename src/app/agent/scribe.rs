@@ -1,10 +1,11 @@
 //! The audit log behind one door: every writer waits for its own record to be on the disk.
 
-use super::sight::chain;
+use super::sight::{Nudge, chain};
 use crate::executor::{Entry as RunEntry, Outcome, RunEvent, Witness, WitnessError};
 use crate::host::{BoxFuture, clock};
 use crate::policy::{CaseId, PlaybookRef};
 use crate::report::audit::{AuditLog, Decision, Entry, RecordKind};
+use crate::report::metrics::AgentMetrics;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,11 @@ pub struct Scribe {
 impl Scribe {
     /// For this log, or for none and why.
     pub fn new(log: Result<AuditLog, String>) -> Self {
-        Self { log: log.map(|log| Arc::new(Mutex::new(log))).map_err(|why| Arc::from(why.as_str())) }
+        Self {
+            log: log
+                .map(|log| Arc::new(Mutex::new(log)))
+                .map_err(|why| Arc::from(why.as_str())),
+        }
     }
 
     /// Why nothing may be done, if the log cannot be written.
@@ -53,7 +58,9 @@ impl Scribe {
         };
         let task = tokio::task::spawn_blocking(move || {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.append(clock::now(), &entry).map(|_| ()).map_err(|error| chain(&error))
+            log.append(clock::now(), &entry)
+                .map(|_| ())
+                .map_err(|error| chain(&error))
         });
         match tokio::time::timeout(MAX_WRITE, task).await {
             Ok(Ok(written)) => written,
@@ -63,10 +70,35 @@ impl Scribe {
     }
 }
 
-impl Witness for Scribe {
+/// Told by a run: the audit log first, then the counters, then the probes, so that an effect is seen soon.
+pub struct RunWitness {
+    /// The audit log.
+    pub scribe: Scribe,
+    /// The counters.
+    pub metrics: Arc<AgentMetrics>,
+    /// The probes.
+    pub nudge: Nudge,
+}
+
+impl Witness for RunWitness {
     fn note<'a>(&'a self, event: &'a RunEvent) -> BoxFuture<'a, Result<(), WitnessError>> {
         Box::pin(async move {
-            self.write(record_of(event)).await.map_err(|why| WitnessError { why })
+            let written = self.scribe.write(record_of(event)).await;
+            self.metrics.note_slot(!event.slot.is_empty());
+            if let (Some(kind), Some(took)) = (&event.step_kind, event.took) {
+                self.metrics.note_step(kind, took);
+            }
+            match &event.entry {
+                RunEntry::Applied { .. } | RunEntry::Undone { .. } => self.nudge.now(),
+                RunEntry::Closed { result } => {
+                    let opening = &event.opening;
+                    self.metrics
+                        .note_run(&opening.playbook, &opening.version, result.kind());
+                    self.metrics.note_slot(false);
+                }
+                _ => {}
+            }
+            written.map_err(|why| WitnessError { why })
         })
     }
 }
@@ -76,22 +108,38 @@ fn record_of(event: &RunEvent) -> Entry {
     let (kind, step, outcome) = match &event.entry {
         RunEntry::Opened { .. } => (RecordKind::RunOpened, None, None),
         RunEntry::Resumed { .. } => (RecordKind::RunOpened, None, Some("resumed".to_owned())),
-        RunEntry::Paused { why } => (RecordKind::AgentStopped, None, Some(format!("run left open: {why}"))),
-        RunEntry::Skipped { step, why } => (RecordKind::StepSkipped, Some(*step), Some(why.clone())),
+        RunEntry::Paused { why } => (
+            RecordKind::AgentStopped,
+            None,
+            Some(format!("run left open: {why}")),
+        ),
+        RunEntry::Skipped { step, why } => {
+            (RecordKind::StepSkipped, Some(*step), Some(why.clone()))
+        }
         RunEntry::Began { step, .. } => (RecordKind::StepBegan, Some(*step), None),
-        RunEntry::Withheld { step, why } => (RecordKind::StepSkipped, Some(*step), Some(format!("withheld: {why}"))),
+        RunEntry::Withheld { step, why } => (
+            RecordKind::StepSkipped,
+            Some(*step),
+            Some(format!("withheld: {why}")),
+        ),
         RunEntry::Applied { step } => (RecordKind::StepApplied, Some(*step), None),
         RunEntry::Verified { step } => (RecordKind::StepVerified, Some(*step), None),
-        RunEntry::Failed { step, fault } => (RecordKind::StepFailed, Some(*step), Some(fault.to_string())),
+        RunEntry::Failed { step, fault } => {
+            (RecordKind::StepFailed, Some(*step), Some(fault.to_string()))
+        }
         RunEntry::UndoBegan { step } => (RecordKind::UndoBegan, Some(*step), None),
         RunEntry::Undone { step } => (RecordKind::Undone, Some(*step), None),
-        RunEntry::UndoFailed { step, fault } => (RecordKind::UndoFailed, Some(*step), Some(fault.to_string())),
+        RunEntry::UndoFailed { step, fault } => {
+            (RecordKind::UndoFailed, Some(*step), Some(fault.to_string()))
+        }
         RunEntry::Closed { result } => (RecordKind::RunClosed, None, Some(outcome_text(result))),
         RunEntry::NotApplied { step } => (RecordKind::StepNotApplied, Some(*step), None),
         RunEntry::Soaked => (RecordKind::VerificationHeld, None, None),
-        RunEntry::SoakFailed { fault } => {
-            (RecordKind::VerificationFailed, None, Some(fault.to_string()))
-        }
+        RunEntry::SoakFailed { fault } => (
+            RecordKind::VerificationFailed,
+            None,
+            Some(fault.to_string()),
+        ),
     };
     let mut entry = Entry::of(kind);
     entry.case = Some(CaseId(event.opening.case));
@@ -114,7 +162,9 @@ fn record_of(event: &RunEvent) -> Entry {
         entry.evidence.push(format!("step {kind}"));
     }
     if let Some(took) = event.took {
-        entry.evidence.push(format!("took {}", crate::document::format_span(took)));
+        entry
+            .evidence
+            .push(format!("took {}", crate::document::format_span(took)));
     }
     entry.outcome = outcome;
     entry
@@ -124,7 +174,11 @@ fn record_of(event: &RunEvent) -> Entry {
 pub fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Mended => "mended".to_owned(),
-        Outcome::Untouched { why } | Outcome::Stopped { why } => format!("{}: {why}", outcome.kind()),
-        Outcome::Failed { fault } | Outcome::NeedsHuman { fault } => format!("{}: {fault}", outcome.kind()),
+        Outcome::Untouched { why } | Outcome::Stopped { why } => {
+            format!("{}: {why}", outcome.kind())
+        }
+        Outcome::Failed { fault } | Outcome::NeedsHuman { fault } => {
+            format!("{}: {fault}", outcome.kind())
+        }
     }
 }

@@ -38,9 +38,18 @@ pub struct Vision {
 impl Vision {
     /// No probe has run yet.
     pub fn of(specs: &[&'static ProbeSpec]) -> Self {
-        let starting = Health { state: "starting", why: String::new(), took: Duration::ZERO };
-        let health = specs.iter().map(|spec| (spec.name, (*spec, starting.clone()))).collect();
-        Self { health: Mutex::new(health) }
+        let starting = Health {
+            state: "starting",
+            why: String::new(),
+            took: Duration::ZERO,
+        };
+        let health = specs
+            .iter()
+            .map(|spec| (spec.name, (*spec, starting.clone())))
+            .collect();
+        Self {
+            health: Mutex::new(health),
+        }
     }
 
     fn note(&self, spec: &'static ProbeSpec, health: Health) {
@@ -49,7 +58,12 @@ impl Vision {
         // One line per change, silence while all is well.
         match before {
             Some((_, old)) if old.state != health.state && old.state != "starting" => {
-                tracing::info!(probe = spec.name, state = health.state, why = health.why, "probe changed");
+                tracing::info!(
+                    probe = spec.name,
+                    state = health.state,
+                    why = health.why,
+                    "probe changed"
+                );
             }
             _ => {}
         }
@@ -93,19 +107,31 @@ impl Nudge {
 const MAX_REST: Duration = Duration::from_secs(300);
 
 /// Runs a probe for ever. Ends when nobody listens any more.
-pub async fn watch(mut probe: Box<dyn Probe>, host: Host, vision: Arc<Vision>, nudge: Nudge, out: mpsc::Sender<Seen>) {
+pub async fn watch(
+    mut probe: Box<dyn Probe>,
+    host: Host,
+    vision: Arc<Vision>,
+    nudge: Nudge,
+    out: mpsc::Sender<Seen>,
+) {
     let spec = probe.spec();
     let mut failures: u32 = 0;
     loop {
         let began = clock::now();
         let result = match tokio::time::timeout(spec.timeout, probe.collect(&host)).await {
             Ok(result) => result,
-            Err(_) => Err(ProbeError::Late { what: spec.title.to_owned() }),
+            Err(_) => Err(ProbeError::Late {
+                what: spec.title.to_owned(),
+            }),
         };
         let now = clock::now();
         let took = now.uptime.since(began.uptime);
         vision.note(spec, health_of(&result, took));
-        failures = if result.is_ok() { 0 } else { failures.saturating_add(1) };
+        failures = if result.is_ok() {
+            0
+        } else {
+            failures.saturating_add(1)
+        };
         let result = match result {
             Ok(mut batch) => {
                 batch.at = now;
@@ -135,25 +161,45 @@ fn rest_after(period: Duration, took: Duration, failures: u32) -> Duration {
     if failures == 0 {
         return period.saturating_sub(took);
     }
-    period.saturating_mul(1 << failures.min(6)).min(MAX_REST).max(period)
+    period
+        .saturating_mul(1 << failures.min(6))
+        .min(MAX_REST)
+        .max(period)
 }
 
 fn health_of(result: &Result<Batch, ProbeError>, took: Duration) -> Health {
     match result {
         Ok(batch) => {
-            let missing = batch.samples.iter().filter_map(|sample| sample.value.as_ref().err());
+            let missing = batch
+                .samples
+                .iter()
+                .filter_map(|sample| sample.value.as_ref().err());
             let bad = missing.clone().find(|reason| {
                 !matches!(reason, MissingReason::NotHere(_) | MissingReason::NotYet)
             });
             match bad {
-                Some(reason) => Health { state: "degraded", why: reason.to_string(), took },
-                None => Health { state: "healthy", why: String::new(), took },
+                Some(reason) => Health {
+                    state: "degraded",
+                    why: reason.to_string(),
+                    took,
+                },
+                None => Health {
+                    state: "healthy",
+                    why: String::new(),
+                    took,
+                },
             }
         }
-        Err(error @ ProbeError::Unsupported { .. }) => {
-            Health { state: "unsupported", why: error.to_string(), took }
-        }
-        Err(error) => Health { state: "failed", why: chain(error), took },
+        Err(error @ ProbeError::Unsupported { .. }) => Health {
+            state: "unsupported",
+            why: error.to_string(),
+            took,
+        },
+        Err(error) => Health {
+            state: "failed",
+            why: chain(error),
+            took,
+        },
     }
 }
 
@@ -176,8 +222,9 @@ mod tests {
     #[test]
     fn a_failing_probe_rests_longer_each_time_up_to_a_bound() {
         let period = Duration::from_secs(10);
-        let rests: Vec<u64> =
-            (0..9).map(|failures| rest_after(period, Duration::from_secs(1), failures).as_secs()).collect();
+        let rests: Vec<u64> = (0..9)
+            .map(|failures| rest_after(period, Duration::from_secs(1), failures).as_secs())
+            .collect();
         assert_eq!(rests, [9, 20, 40, 80, 160, 300, 300, 300, 300]);
     }
 }

@@ -40,7 +40,11 @@ pub fn make_dir(path: &Path) -> Result<(), StoreError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| StoreError::File { tried: "making", path: path.to_owned(), source })
+        .map_err(|source| StoreError::File {
+            tried: "making",
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Reads the ledger; a file that is not there is an empty ledger.
@@ -48,16 +52,24 @@ pub fn make_dir(path: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// A file that cannot be read, is too large, or is not a ledger of this form.
 pub fn read(path: &Path, boot_id: &str) -> Result<Ledger, StoreError> {
-    let failed = |source| StoreError::File { tried: "reading", path: path.to_owned(), source };
+    let failed = |source| StoreError::File {
+        tried: "reading",
+        path: path.to_owned(),
+        source,
+    };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::empty(boot_id)),
         Err(error) => return Err(failed(error)),
     };
     let mut text = String::new();
-    file.take(MAX_LEDGER_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(MAX_LEDGER_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > MAX_LEDGER_BYTES {
-        return Err(failed(io::Error::other(format!("larger than {MAX_LEDGER_BYTES} bytes"))));
+        return Err(failed(io::Error::other(format!(
+            "larger than {MAX_LEDGER_BYTES} bytes"
+        ))));
     }
     Ok(Ledger::parse(&text)?)
 }
@@ -72,8 +84,12 @@ pub fn write(path: &Path, ledger: &Ledger) -> Result<(), StoreError> {
     let draft = path.with_extension("draft");
     let text = serde_json::to_string(ledger).map_err(StoreError::Form)?;
     let put = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&draft, path)?;
@@ -82,7 +98,11 @@ pub fn write(path: &Path, ledger: &Ledger) -> Result<(), StoreError> {
             None => Ok(()),
         }
     };
-    put().map_err(|source| StoreError::File { tried: "writing", path: path.to_owned(), source })
+    put().map_err(|source| StoreError::File {
+        tried: "writing",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +126,9 @@ mod tests {
         let path = dir.path().join("ledger.json");
         std::fs::write(&path, "{\"format\":1").expect("writes");
         assert!(matches!(read(&path, "b"), Err(StoreError::Ledger(_))));
-        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "{\"format\":1");
+        assert_eq!(
+            std::fs::read_to_string(&path).expect("reads"),
+            "{\"format\":1"
+        );
     }
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod check;
 mod files;
 pub mod playbook;
+pub mod remote;
 pub mod signature;
 mod streams;
 
