@@ -6,6 +6,8 @@ mod crash_tests;
 mod disk;
 mod entry;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
