@@ -99,6 +99,7 @@ impl<S: SlotStore> Keeper<S> {
     }
 
     async fn prove(&self, permit: &Permit) -> Result<(), LeaseError> {
+        let _turn = permit.turn().await;
         let tag = Tag {
             run: permit.run(),
             digest: Arc::clone(&permit.cleared().proposal().playbook.digest),

@@ -14,6 +14,8 @@ pub struct Permit {
     cleared: Cleared,
     run: RunId,
     machine: Mutex<SlotMachine>,
+    // Two renewals at once would take each other's answers.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Permit {
@@ -22,6 +24,7 @@ impl Permit {
             cleared,
             run,
             machine: Mutex::new(machine),
+            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -82,6 +85,11 @@ impl Permit {
         let mut machine: MutexGuard<'_, SlotMachine> =
             self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         ask(&mut machine)
+    }
+
+    /// Waits until nobody else renews it.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     pub(super) fn machine(&self) -> &Mutex<SlotMachine> {
