@@ -10,6 +10,8 @@ mod journal;
 mod journal_tests;
 mod machine;
 #[cfg(test)]
+mod machine_lives;
+#[cfg(test)]
 mod machine_tests;
 mod outline;
 mod questions;

@@ -14,6 +14,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod upgrade_package;
+#[cfg(test)]
+mod upgrade_tests;
 mod wait_until;
 mod write_sysctl;
 
