@@ -50,12 +50,18 @@ pub trait SlotStore: Send + Sync {
 pub struct Keeper<S> {
     store: S,
     clock: Arc<dyn Clock>,
+    // Two renewals at once would take each other's answers.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl<S: SlotStore> Keeper<S> {
     /// The lease over `store`.
     pub fn new(store: S, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            turn: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// The store, for listings.
@@ -106,7 +112,7 @@ impl<S: SlotStore> Keeper<S> {
     }
 
     async fn prove(&self, permit: &Permit) -> Result<(), LeaseError> {
-        let _turn = permit.turn().await;
+        let _turn = self.turn.lock().await;
         let tag = Tag {
             run: permit.run(),
             digest: Arc::clone(&permit.cleared().proposal().playbook.digest),

@@ -15,8 +15,6 @@ pub struct Permit {
     run: RunId,
     is_inherited: bool,
     machine: Mutex<SlotMachine>,
-    // Two renewals at once would take each other's answers.
-    turn: tokio::sync::Mutex<()>,
 }
 
 impl Permit {
@@ -31,7 +29,6 @@ impl Permit {
             run,
             is_inherited,
             machine: Mutex::new(machine),
-            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -97,11 +94,6 @@ impl Permit {
         let mut machine: MutexGuard<'_, SlotMachine> =
             self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         ask(&mut machine)
-    }
-
-    /// Waits until nobody else renews it.
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.turn.lock().await
     }
 
     pub(super) fn machine(&self) -> &Mutex<SlotMachine> {
