@@ -1,1 +1,3 @@
 //! nodemend.
+pub mod collectors;
+pub mod exposition;

@@ -1,0 +1,35 @@
+//! node_exporter's collectors, one file each: same names, types, help, labels and values.
+//!
+//! Contract: a collector is opened once from the operator's settings and then asked for its part
+//! of each page. It keeps its files open and what it rendered; in the steady state it opens
+//! nothing and allocates nothing. What it cannot read costs its own series only. It says in its
+//! entry whether its sources can make a thread hang ([`Lane::Apart`]): those never run on the
+//! thread that renders the page.
+//!
+//! Adding one: a file with a `pub const ENTRY`, one `mod` line and one line in [`TABLE`].
+
+pub mod entry;
+pub mod error;
+pub mod settings;
+pub mod source;
+
+pub mod entropy;
+pub mod filefd;
+pub mod loadavg;
+pub mod meminfo;
+pub mod pressure;
+pub mod sockstat;
+pub mod vmstat;
+
+pub use entry::{Collector, Entry, Flag, Lane, Sources, Turn};
+
+/// Every collector, in the order in which its families stand on the page.
+pub static TABLE: &[&Entry] = &[
+    &entropy::ENTRY,
+    &filefd::ENTRY,
+    &loadavg::ENTRY,
+    &meminfo::ENTRY,
+    &pressure::ENTRY,
+    &sockstat::ENTRY,
+    &vmstat::ENTRY,
+];

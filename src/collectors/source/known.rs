@@ -1,0 +1,83 @@
+//! What was rendered for a name, found again by place: the kernel lists the same names in the
+//! same order on every read, so the next name is nearly always the next entry.
+
+/// The most names that are remembered; past it the oldest half is forgotten. Far above any real
+/// count, so that a machine on which names come and go does not grow.
+const MAX_KNOWN: usize = 32_768;
+
+/// Rendered things by name.
+#[derive(Debug)]
+pub struct Known<T> {
+    entries: Vec<(Box<[u8]>, T)>,
+    next: usize,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Known<T> {
+        Known {
+            entries: Vec::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<T> Known<T> {
+    /// Starts again at the first name; call it before each pass over a file.
+    pub fn rewind(&mut self) {
+        self.next = 0;
+    }
+
+    /// What is known for `name`, made by `make` when the name is new.
+    ///
+    /// *Cost*: one comparison when the order is that of the last pass.
+    pub fn get(&mut self, name: &[u8], make: impl FnOnce(&[u8]) -> T) -> &mut T {
+        let at = self.place(name, make);
+        self.next = at + 1;
+        let entry = self.entries.get_mut(at);
+        &mut entry
+            .expect("place() returns the index of an entry that is there")
+            .1
+    }
+
+    fn place(&mut self, name: &[u8], make: impl FnOnce(&[u8]) -> T) -> usize {
+        if self
+            .entries
+            .get(self.next)
+            .is_some_and(|(known, _)| **known == *name)
+        {
+            return self.next;
+        }
+        if let Some(at) = self.entries.iter().position(|(known, _)| **known == *name) {
+            return at;
+        }
+        if self.entries.len() >= MAX_KNOWN {
+            self.entries.drain(..MAX_KNOWN / 2);
+        }
+        // Inserted where it was met, so that the order stays that of the file.
+        let at = self.next.min(self.entries.len());
+        self.entries.insert(at, (Box::from(name), make(name)));
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Known;
+
+    #[test]
+    fn names_are_made_once_and_found_in_any_order() {
+        let mut known = Known::default();
+        let mut made = 0;
+        for pass in [["a", "b", "c"], ["a", "b", "c"], ["c", "x", "a"]] {
+            known.rewind();
+            for name in pass {
+                let text = known.get(name.as_bytes(), |name| {
+                    made += 1;
+                    String::from_utf8_lossy(name).into_owned()
+                });
+                assert_eq!(text, name);
+            }
+        }
+        assert_eq!(made, 4);
+    }
+}

@@ -1,0 +1,17 @@
+//! What collectors read from, and how.
+//!
+//! | file | what |
+//! |---|---|
+//! | `roots.rs` | where procfs, sysfs, the host's root and udev's data lie |
+//! | `held.rs` | a file that is kept open and read with `pread` to its end |
+//! | `shared.rs` | a file that two collectors read once a page |
+//! | `dir.rs` | a directory's names, looked at again once an epoch |
+//! | `scan.rs` | lines, fields and numbers of the kernel's text |
+//! | `known.rs` | what was rendered for a name, found again by place |
+
+pub mod dir;
+pub mod held;
+pub mod known;
+pub mod roots;
+pub mod scan;
+pub mod shared;
