@@ -1,3 +1,4 @@
 //! nodemend.
 pub mod collectors;
 pub mod exposition;
+pub mod scrape;

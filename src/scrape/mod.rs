@@ -1,0 +1,24 @@
+//! The page as a whole: which collectors are asked, on which thread, for how long, and who may
+//! fetch it.
+//!
+//! Contract: a page is begun, settles, and is finished. Collectors of [`Lane::Page`] run while it
+//! is begun; those of [`Lane::Apart`] run on workers meanwhile. A source that does not answer
+//! before its deadline is marked (success 0), its thread is counted and capped, and it is asked
+//! again once it returned. Nothing else waits for it.
+//!
+//! [`Lane::Page`]: crate::collectors::Lane::Page
+//! [`Lane::Apart`]: crate::collectors::Lane::Apart
+//!
+//! | file | what |
+//! |---|---|
+//! | `clock.rs` | the two clocks, read without a system call |
+//! | `epoch.rs` | when to look for new devices |
+//! | `lane.rs` | work off the rendering thread, with deadlines and a cap on stuck threads |
+//! | `page.rs` | one page from begin to finish |
+//! | `selection.rs` | `collect[]` and `exclude[]` |
+
+pub mod clock;
+pub mod epoch;
+pub mod lane;
+pub mod page;
+pub mod selection;
