@@ -13,23 +13,51 @@ pub mod error;
 pub mod settings;
 pub mod source;
 
+pub mod arp;
+pub mod conntrack;
+pub mod cpu;
+pub mod cpu_info;
+pub mod disk_info;
+pub mod diskstats;
 pub mod entropy;
 pub mod filefd;
+pub mod kernel_hung;
 pub mod loadavg;
 pub mod meminfo;
+pub mod netstat;
+pub mod os;
 pub mod pressure;
+pub mod schedstat;
 pub mod sockstat;
+pub mod softnet;
+pub mod stat;
+pub mod time;
+pub mod udp_queues;
+pub mod uname;
 pub mod vmstat;
 
 pub use entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 
 /// Every collector, in the order in which its families stand on the page.
 pub static TABLE: &[&Entry] = &[
+    &arp::ENTRY,
+    &conntrack::ENTRY,
+    &cpu::ENTRY,
+    &diskstats::ENTRY,
     &entropy::ENTRY,
     &filefd::ENTRY,
+    &kernel_hung::ENTRY,
     &loadavg::ENTRY,
     &meminfo::ENTRY,
+    &netstat::ENTRY,
+    &os::ENTRY,
     &pressure::ENTRY,
+    &schedstat::ENTRY,
     &sockstat::ENTRY,
+    &softnet::ENTRY,
+    &stat::ENTRY,
+    &time::ENTRY,
+    &udp_queues::ENTRY,
+    &uname::ENTRY,
     &vmstat::ENTRY,
 ];
