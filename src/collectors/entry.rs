@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
 use crate::collectors::source::held::{HeldFile, Shape};
+use crate::collectors::source::links::Links;
 use crate::collectors::source::roots::Roots;
 use crate::collectors::source::shared::SharedFile;
 use crate::exposition::family::Family;
@@ -135,12 +136,18 @@ pub struct Sources {
     pub roots: Roots,
     /// `/proc/stat`, for `cpu` and `stat`.
     pub stat: Arc<Mutex<SharedFile>>,
+    /// The network links, for `netdev` and `netclass`.
+    pub links: Arc<Mutex<Links>>,
 }
 
 impl Sources {
     /// The sources under these roots; nothing is opened yet.
     pub fn new(roots: Roots) -> Sources {
         let stat = SharedFile::new(HeldFile::new(&roots.procfs, "stat", Shape::Whole));
-        Sources { roots, stat }
+        Sources {
+            roots,
+            stat,
+            links: Links::new(),
+        }
     }
 }

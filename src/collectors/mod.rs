@@ -21,9 +21,12 @@ pub mod disk_info;
 pub mod diskstats;
 pub mod entropy;
 pub mod filefd;
+pub mod filesystem;
 pub mod kernel_hung;
 pub mod loadavg;
 pub mod meminfo;
+pub mod netclass;
+pub mod netdev;
 pub mod netstat;
 pub mod os;
 pub mod pressure;
@@ -32,6 +35,7 @@ pub mod sockstat;
 pub mod softnet;
 pub mod stat;
 pub mod time;
+pub mod timex;
 pub mod udp_queues;
 pub mod uname;
 pub mod vmstat;
@@ -46,9 +50,12 @@ pub static TABLE: &[&Entry] = &[
     &diskstats::ENTRY,
     &entropy::ENTRY,
     &filefd::ENTRY,
+    &filesystem::ENTRY,
     &kernel_hung::ENTRY,
     &loadavg::ENTRY,
     &meminfo::ENTRY,
+    &netclass::ENTRY,
+    &netdev::ENTRY,
     &netstat::ENTRY,
     &os::ENTRY,
     &pressure::ENTRY,
@@ -57,6 +64,7 @@ pub static TABLE: &[&Entry] = &[
     &softnet::ENTRY,
     &stat::ENTRY,
     &time::ENTRY,
+    &timex::ENTRY,
     &udp_queues::ENTRY,
     &uname::ENTRY,
     &vmstat::ENTRY,
