@@ -47,8 +47,7 @@ const ONLINE: Family = Family::gauge(
     "node_cpu_online",
     "CPUs that are online and being scheduled.",
 )
-.from("/sys/devices/system/cpu/cpu*/online")
-.differs("as in node_exporter 1.9 and later; absent where the kernel has no such file");
+.from("/sys/devices/system/cpu/online");
 
 const MODES: [&str; 8] = [
     "user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal",
@@ -110,7 +109,9 @@ struct Cpu {
 #[derive(Default)]
 struct Topology {
     isolated: Vec<Labels>,
-    online: Vec<(Labels, Option<HeldFile>)>,
+    /// Every processor; empty where the first one cannot be switched off, as on most x86.
+    numbers: Vec<(u64, Labels)>,
+    online: Option<HeldFile>,
     cores: Vec<(Labels, HeldFile)>,
     packages: Vec<(Labels, HeldFile)>,
 }
@@ -210,10 +211,14 @@ impl Cpu {
         }
         drop(family);
         let mut family = turn.page.family(online);
-        for (labels, file) in &mut topology.online {
-            let Some(file) = file else { continue };
-            if let Ok(text) = file.read_trimmed(turn.epoch, turn.scratch) {
-                family.digits(labels, text);
+        if let Some(file) = topology
+            .online
+            .as_mut()
+            .filter(|_| !topology.numbers.is_empty())
+            && let Ok(list) = file.read_trimmed(turn.epoch, turn.scratch)
+        {
+            for (number, labels) in &topology.numbers {
+                family.flag(labels, ranges(list).any(|range| range.contains(number)));
             }
         }
         drop(family);
@@ -272,8 +277,10 @@ impl Topology {
         let root = Root::at(path);
         let file = |path| HeldFile::at(path, root.is_kernel(), Shape::Whole);
         let isolated = word(path.join("isolated")).unwrap_or_default();
+        let has_online = path.join("cpu0/online").exists();
         let mut topology = Topology {
             isolated: isolated_labels(&isolated),
+            online: Some(file(path.join("online"))),
             ..Topology::default()
         };
         let mut seen: Vec<(u64, Option<u64>)> = Vec::new();
@@ -286,10 +293,10 @@ impl Topology {
             };
             let dir = child(path, &name);
             let id = |what: &str| word(dir.join("topology").join(what)).and_then(|id| number(&id));
-            let online = dir.join("online");
-            if online.exists() {
-                let labels = Labels::new(&[("cpu", digits)]);
-                topology.online.push((labels, Some(file(online))));
+            if has_online && let Some(number) = number(digits) {
+                topology
+                    .numbers
+                    .push((number, Labels::new(&[("cpu", digits)])));
             }
             let (Some(package), Some(core)) = (id("physical_package_id"), id("core_id")) else {
                 continue;
@@ -321,20 +328,21 @@ impl Topology {
 
 /// `1-3,8` as one label set for each processor.
 fn isolated_labels(list: &[u8]) -> Vec<Labels> {
+    let numbers = ranges(list).flatten();
+    numbers
+        .map(|number| Labels::new(&[("cpu", number.to_string().as_bytes())]))
+        .collect()
+}
+
+/// The ranges of a list such as `1-3,8`; what is not one is left out.
+fn ranges(list: &[u8]) -> impl Iterator<Item = std::ops::RangeInclusive<u64>> {
     /// More processors than Linux supports (8,192), so that a broken list stays bounded.
     const MAX_PROCESSORS: u64 = 65_536;
-    let mut labels = Vec::new();
-    for range in list.split(|&byte| byte == b',') {
+    list.split(|&byte| byte == b',').filter_map(|range| {
         let mut ends = range.splitn(2, |&byte| byte == b'-').map(number);
-        let Some(Some(first)) = ends.next() else {
-            continue;
-        };
-        let last = ends.next().flatten().unwrap_or(first).min(MAX_PROCESSORS);
-        for processor in first..=last {
-            labels.push(Labels::new(&[("cpu", processor.to_string().as_bytes())]));
-        }
-    }
-    labels
+        let first = ends.next()??;
+        Some(first..=ends.next().flatten().unwrap_or(first).min(MAX_PROCESSORS))
+    })
 }
 
 #[cfg(test)]

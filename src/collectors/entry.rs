@@ -60,6 +60,8 @@ pub struct Flag {
     pub default: Option<&'static str>,
     /// Whether it is given bare (`--x`, `--no-x`) and takes no value.
     pub switch: bool,
+    /// Whether it may be given more than once; its value then has one line for each.
+    pub repeated: bool,
 }
 
 impl Flag {
@@ -70,6 +72,7 @@ impl Flag {
             help,
             default: Some(default),
             switch: false,
+            repeated: false,
         }
     }
 
@@ -80,6 +83,18 @@ impl Flag {
             help,
             default: None,
             switch: false,
+            repeated: false,
+        }
+    }
+
+    /// A flag with a value and no default that may be given more than once.
+    pub const fn repeated(name: &'static str, help: &'static str) -> Flag {
+        Flag {
+            name,
+            help,
+            default: None,
+            switch: false,
+            repeated: true,
         }
     }
 
@@ -90,6 +105,7 @@ impl Flag {
             help,
             default: Some("true"),
             switch: true,
+            repeated: false,
         }
     }
 
@@ -100,6 +116,7 @@ impl Flag {
             help,
             default: Some("false"),
             switch: true,
+            repeated: false,
         }
     }
 }

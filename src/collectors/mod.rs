@@ -34,6 +34,8 @@ pub mod schedstat;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod text_format;
+pub mod textfile;
 pub mod time;
 pub mod timex;
 pub mod udp_queues;
@@ -63,6 +65,7 @@ pub static TABLE: &[&Entry] = &[
     &sockstat::ENTRY,
     &softnet::ENTRY,
     &stat::ENTRY,
+    &textfile::ENTRY,
     &time::ENTRY,
     &timex::ENTRY,
     &udp_queues::ENTRY,

@@ -100,8 +100,9 @@ impl FromArgMatches for ScrapeArgs {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         let mut take_text = |name: &str| {
             let typed = matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
-            if let Some(text) = matches.get_one::<String>(name).filter(|_| typed) {
-                self.given.insert(name.to_owned(), text.clone());
+            if let Some(texts) = matches.get_many::<String>(name).filter(|_| typed) {
+                let texts: Vec<&str> = texts.map(String::as_str).collect();
+                self.given.insert(name.to_owned(), texts.join("\n"));
             }
         };
         PATHS.iter().for_each(|(name, _, _)| take_text(name));
@@ -135,6 +136,11 @@ fn with_flag(command: Command, flag: &'static Flag) -> Command {
         return both(command, flag.name, flag.help);
     }
     let arg = value(flag.name, flag.help);
+    let arg = if flag.repeated {
+        arg.action(ArgAction::Append)
+    } else {
+        arg
+    };
     command.arg(match flag.default {
         Some(default) => arg.default_value(default),
         None => arg,
