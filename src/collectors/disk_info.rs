@@ -1,11 +1,11 @@
-//! The part of `diskstats` that udev and sysfs know: who made a disk, what is on it, what is below.
+//! The part of `diskstats` that udev and sysfs know: who made a disk and what is on it.
 //!
 //! It changes when a device appears or is written to by `udevadm`, so it is looked at once an
 //! epoch, not on every page.
 
 use std::collections::BTreeMap;
 
-use crate::collectors::source::dir::{child, names};
+use crate::collectors::source::dir::child;
 use crate::collectors::source::held::{read_once, word};
 use crate::collectors::source::roots::Roots;
 use crate::collectors::source::scan::{cut, lines, number};
@@ -17,7 +17,7 @@ use crate::exposition::page::FamilyWriter;
 const UDEV: &str = "/run/udev/data/b<major>:<minor>";
 
 /// The families, in the order of their places.
-pub const FAMILIES: [Family; 7] = [
+pub const FAMILIES: [Family; 6] = [
     Family::gauge("node_disk_info", "Info of /sys/block/<block_device>.")
         .from("/run/udev/data/b<major>:<minor>, /sys/block/<device>/queue/rotational"),
     Family::gauge("node_disk_filesystem_info", "Info about disk filesystem.").from(UDEV),
@@ -26,11 +26,6 @@ pub const FAMILIES: [Family; 7] = [
         "Info about disk device mapper.",
     )
     .from(UDEV),
-    Family::gauge(
-        "node_disk_device_mapper_backing_device_info",
-        "Info about the underlying block devices of a device mapper device.",
-    )
-    .from("/sys/block/<device>/slaves"),
     Family::gauge("node_disk_ata_write_cache", "ATA disk has a write cache.").from(UDEV),
     Family::gauge(
         "node_disk_ata_write_cache_enabled",
@@ -114,13 +109,9 @@ impl DiskInfo {
                 ("vg_name", get(b"DM_VG_NAME")),
             ]);
             series.push((2, labels, 1.0));
-            for below in names(&block.join("slaves")).unwrap_or_default() {
-                let labels = Labels::new(&[("backing_device", &below), ("device", name)]);
-                series.push((3, labels, 1.0));
-            }
         }
         if !get(b"ID_ATA").is_empty() {
-            for (place, key) in (4..).zip(ATA) {
+            for (place, key) in (3..).zip(ATA) {
                 if let Some(value) = udev.get(key).and_then(|text| parse_f64(text)) {
                     series.push((place, Labels::new(&[("device", name)]), value));
                 }

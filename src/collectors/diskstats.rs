@@ -213,7 +213,7 @@ struct DiskStats {
     filter: Filter,
     roots: Roots,
     heads: [(Head, Scale); COLUMNS.len()],
-    info_heads: [Head; 7],
+    info_heads: [Head; 6],
     devices: Known<Device>,
 }
 

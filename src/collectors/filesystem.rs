@@ -297,15 +297,12 @@ impl Filesystem {
     fn write(&self, page: &mut Page) {
         let mut family = page.family(&self.error);
         for known in &self.mounts {
-            match &known.failed {
-                Some((_, labels)) => family.flag(labels, true),
-                None => family.flag(&known.labels, false),
-            }
+            family.flag(known.state_labels(), known.failed.is_some());
         }
         drop(family);
         let mut family = page.family(&self.read_only);
-        for known in self.mounts.iter().filter(|known| known.failed.is_none()) {
-            family.flag(&known.labels, known.mount.is_read_only);
+        for known in &self.mounts {
+            family.flag(known.state_labels(), known.mount.is_read_only);
         }
         drop(family);
         for (place, head) in self.heads.iter().enumerate() {
@@ -317,13 +314,21 @@ impl Filesystem {
             }
         }
         let mut family = page.family(&self.info);
-        for labels in self.mounts.iter().filter_map(|known| known.info.as_ref()) {
+        let answered = self.mounts.iter().filter(|known| known.failed.is_none());
+        for labels in answered.filter_map(|known| known.info.as_ref()) {
             family.flag(labels, true);
         }
     }
 }
 
 impl Known {
+    /// The labels of the two families that are there even if the mount does not answer.
+    fn state_labels(&self) -> &Labels {
+        self.failed
+            .as_ref()
+            .map_or(&self.labels, |(_, labels)| labels)
+    }
+
     fn note_error(&mut self) {
         match self.numbers {
             Ok(_) => self.failed = None,
@@ -331,14 +336,23 @@ impl Known {
                 if self.failed.as_ref().is_none_or(|(known, _)| *known != why) {
                     let text = match why {
                         // node_exporter's words.
-                        Why::Stuck => "mountpoint timeout",
-                        Why::Failed(errno) => errno.desc(),
+                        Why::Stuck => "mountpoint timeout".to_owned(),
+                        Why::Failed(errno) => go_text(errno),
                     };
-                    self.failed = Some((why, mount_labels(&self.mount, Some(text))));
+                    self.failed = Some((why, mount_labels(&self.mount, Some(&text))));
                 }
             }
         }
     }
+}
+
+/// An error's text as Go has it: libc's with a small first letter.
+fn go_text(errno: Errno) -> String {
+    let mut text = errno.desc().to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    text
 }
 
 fn mount_labels(mount: &Mount, error: Option<&str>) -> Labels {

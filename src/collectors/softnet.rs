@@ -39,7 +39,7 @@ const BACKLOG: Family =
     Family::gauge("node_softnet_backlog_len", "Softnet backlog status").from(SOURCE);
 
 /// Each family and its column. Columns 0 to 8 are in every kernel; 9 and 10 came together, as did
-/// 11 and 12 (the processor's number).
+/// 11 and 12 (the processor's number). What a kernel lacks is 0, as in node_exporter.
 const COLUMNS: [(Family, usize); 7] = [
     (PROCESSED, 0),
     (DROPPED, 1),
@@ -70,7 +70,6 @@ pub const ENTRY: Entry = Entry {
 struct Row {
     labels: Labels,
     values: [u64; MOST_COLUMNS],
-    columns: usize,
     turn: u64,
 }
 
@@ -113,15 +112,14 @@ impl Collector for Softnet {
             let row = self.rows.get(&processor.to_le_bytes(), |_| Row {
                 labels: Labels::new(&[("cpu", processor.to_string().as_bytes())]),
                 values,
-                columns,
                 turn: 0,
             });
-            (row.values, row.columns, row.turn) = (values, columns, turn.number);
+            (row.values, row.turn) = (values, turn.number);
         }
         self.rows.retain(|row| row.turn == turn.number);
         for (head, column) in &self.heads {
             let mut family = turn.page.family(head);
-            for row in self.rows.iter().filter(|row| row.columns > *column) {
+            for row in self.rows.iter() {
                 family.int(
                     &row.labels,
                     row.values.get(*column).copied().unwrap_or_default(),
