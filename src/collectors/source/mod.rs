@@ -7,10 +7,14 @@
 //! | `shared.rs` | a file that two collectors read once a page |
 //! | `dir.rs` | a directory's names, looked at again once an epoch |
 //! | `scan.rs` | lines, fields and numbers of the kernel's text |
+//! | `attribute.rs` | files that hold one number each |
+//! | `info.rs` | labels made of the words in a device's files |
 //! | `known.rs` | what was rendered for a name, found again by place |
 
+pub mod attribute;
 pub mod dir;
 pub mod held;
+pub mod info;
 pub mod known;
 pub mod roots;
 pub mod scan;
