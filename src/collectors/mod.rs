@@ -13,23 +13,51 @@ pub mod error;
 pub mod settings;
 pub mod source;
 
+pub mod btrfs;
+pub mod cpufreq;
+pub mod dmi;
+pub mod edac;
 pub mod entropy;
+pub mod fibrechannel;
 pub mod filefd;
+pub mod infiniband;
+pub mod infiniband_table;
+pub mod ksmd;
 pub mod loadavg;
 pub mod meminfo;
+pub mod nvme;
+pub mod powersupplyclass;
+pub mod powersupplyclass_table;
 pub mod pressure;
+pub mod rapl;
 pub mod sockstat;
+pub mod tapestats;
+pub mod thermal_zone;
 pub mod vmstat;
+pub mod watchdog;
 
 pub use entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 
 /// Every collector, in the order in which its families stand on the page.
 pub static TABLE: &[&Entry] = &[
+    &btrfs::ENTRY,
+    &cpufreq::ENTRY,
+    &dmi::ENTRY,
+    &edac::ENTRY,
     &entropy::ENTRY,
+    &fibrechannel::ENTRY,
     &filefd::ENTRY,
+    &infiniband::ENTRY,
+    &ksmd::ENTRY,
     &loadavg::ENTRY,
     &meminfo::ENTRY,
+    &nvme::ENTRY,
+    &powersupplyclass::ENTRY,
     &pressure::ENTRY,
+    &rapl::ENTRY,
     &sockstat::ENTRY,
+    &tapestats::ENTRY,
+    &thermal_zone::ENTRY,
     &vmstat::ENTRY,
+    &watchdog::ENTRY,
 ];

@@ -20,6 +20,10 @@ const MAX_HELD: usize = 64;
 /// The most files of one collector, far above any real machine.
 const MAX_READINGS: usize = 65_536;
 
+/// What drivers show in place of a counter that their device does not have: InfiniBand ports
+/// without the counters, Fibre Channel adapters without that one.
+const NOT_COUNTED: [&[u8]; 3] = [b"N/A (no PMA)", b"N/A", b"0xffffffffffffffff"];
+
 /// What the text of an attribute is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -35,6 +39,8 @@ pub enum Format {
     Float,
     /// The number before the first colon or blank, as in `4: ACTIVE`.
     Leading,
+    /// The fraction before the first blank, as in `2.5 Gb/sec (1X)`.
+    LeadingFloat,
 }
 
 /// What turns the kernel's unit into the family's. Multiplying and dividing differ in the last
@@ -47,6 +53,8 @@ pub enum Scale {
     Times(f64),
     /// Divided by this.
     Over(f64),
+    /// Divided by this and cut to a whole number.
+    Whole(f64),
 }
 
 /// A family whose value is one file's content.
@@ -84,16 +92,24 @@ impl Attribute {
     }
 }
 
-/// The families of a table of attributes, for an entry.
+/// The families of an entry: some of its own, then those of a table of attributes. `N` is the
+/// sum of both counts.
 #[allow(
     clippy::indexing_slicing,
     reason = "evaluated when compiling, where an index past the end is a compile error"
 )]
-pub const fn families<const N: usize>(table: &[Attribute; N]) -> [Family; N] {
+pub const fn families<const A: usize, const B: usize, const N: usize>(
+    own: [Family; A],
+    table: &[Attribute; B],
+) -> [Family; N] {
     let mut out = [table[0].family; N];
     let mut at = 0;
     while at < N {
-        out[at] = table[at].family;
+        out[at] = if at < A {
+            own[at]
+        } else {
+            table[at - A].family
+        };
         at += 1;
     }
     out
@@ -107,8 +123,10 @@ pub fn parse(text: &[u8], format: Format, scale: Scale) -> Option<f64> {
         Format::Signed => signed(text)? as f64,
         Format::Hex => hex(text)? as f64,
         Format::Prefixed if text.starts_with(b"0x") => hex(text)? as f64,
-        Format::Prefixed => signed(text)? as f64,
+        Format::Prefixed if text.starts_with(b"-") => signed(text)? as f64,
+        Format::Prefixed => number(text)? as f64,
         Format::Float => parse_f64(text)?,
+        Format::LeadingFloat => parse_f64(text.split(|&byte| byte == b' ').next()?)?,
         Format::Leading => {
             let end = text.iter().position(|byte| matches!(byte, b':' | b' '));
             number(text.get(..end.unwrap_or(text.len()))?)? as f64
@@ -118,6 +136,7 @@ pub fn parse(text: &[u8], format: Format, scale: Scale) -> Option<f64> {
         Scale::One => value,
         Scale::Times(factor) => value * factor,
         Scale::Over(divisor) => value / divisor,
+        Scale::Whole(divisor) => (value / divisor).trunc(),
     })
 }
 
@@ -185,8 +204,7 @@ impl Readings {
         let mut result = Ok(());
         for reading in &mut self.list {
             let outcome = match reading.file.read_trimmed(epoch, scratch) {
-                // `N/A (no PMA)` is what an InfiniBand port shows that has no such counter.
-                Ok(text) if text.is_empty() || text.starts_with(b"N/A") => continue,
+                Ok(text) if text.is_empty() || NOT_COUNTED.contains(&text) => continue,
                 Ok(text) => parse(text, reading.format, reading.scale)
                     .map(|value| sheet.put(reading.column, &reading.labels, value))
                     .ok_or(CollectError::Parse(what)),

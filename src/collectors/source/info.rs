@@ -20,6 +20,7 @@ struct Word {
 enum Source {
     Fixed(Box<[u8]>),
     File(Box<HeldFile>, &'static str),
+    Hex(Box<HeldFile>),
 }
 
 /// An info family's labels for one device.
@@ -78,16 +79,33 @@ impl Info {
         self
     }
 
+    /// Adds one label whose value is a file in hexadecimal, shown without its `0x`.
+    #[must_use]
+    pub fn hex(mut self, label: &'static str, (path, keep): (PathBuf, bool)) -> Info {
+        let file = Box::new(HeldFile::at(path, keep, Shape::Whole));
+        self.words.push(Word {
+            label,
+            source: Source::Hex(file),
+        });
+        self
+    }
+
     /// Reads the files and lends the labels, sorted by name.
     ///
     /// *Cost*: nothing is rendered or allocated while the words stay the same.
     pub fn read(&mut self, epoch: u64, scratch: &mut Vec<u8>) -> &Arc<Labels> {
         self.next.clear();
         for word in &mut self.words {
-            let text = match &mut word.source {
+            let text: &[u8] = match &mut word.source {
                 Source::Fixed(text) => text,
                 Source::File(file, absent) => {
                     file.read(epoch, scratch).unwrap_or(absent.as_bytes())
+                }
+                Source::Hex(file) => {
+                    let text = file.read_trimmed(epoch, scratch).unwrap_or_default();
+                    text.get(2..)
+                        .filter(|rest| !rest.is_empty())
+                        .unwrap_or(text)
                 }
             };
             let text = text.get(..MAX_WORD_BYTES).unwrap_or(text).trim_ascii();

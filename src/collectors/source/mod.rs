@@ -8,10 +8,12 @@
 //! | `dir.rs` | a directory's names, looked at again once an epoch |
 //! | `scan.rs` | lines, fields and numbers of the kernel's text |
 //! | `attribute.rs` | files that hold one number each |
+//! | `class.rs` | the devices below one directory of sysfs |
 //! | `info.rs` | labels made of the words in a device's files |
 //! | `known.rs` | what was rendered for a name, found again by place |
 
 pub mod attribute;
+pub mod class;
 pub mod dir;
 pub mod held;
 pub mod info;
