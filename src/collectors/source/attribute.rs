@@ -37,6 +37,8 @@ pub enum Format {
     Prefixed,
     /// A decimal fraction.
     Float,
+    /// 1 for the text `1`, 0 for any other.
+    Flag,
     /// The number before the first colon or blank, as in `4: ACTIVE`.
     Leading,
     /// The fraction before the first blank, as in `2.5 Gb/sec (1X)`.
@@ -126,6 +128,7 @@ pub fn parse(text: &[u8], format: Format, scale: Scale) -> Option<f64> {
         Format::Prefixed if text.starts_with(b"-") => signed(text)? as f64,
         Format::Prefixed => number(text)? as f64,
         Format::Float => parse_f64(text)?,
+        Format::Flag => f64::from(u8::from(text == b"1")),
         Format::LeadingFloat => parse_f64(text.split(|&byte| byte == b' ').next()?)?,
         Format::Leading => {
             let end = text.iter().position(|byte| matches!(byte, b':' | b' '));

@@ -10,6 +10,7 @@
 //! | `attribute.rs` | files that hold one number each |
 //! | `class.rs` | the devices below one directory of sysfs |
 //! | `info.rs` | labels made of the words in a device's files |
+//! | `rpc.rs` | the counters of NFS client and server |
 //! | `known.rs` | what was rendered for a name, found again by place |
 
 pub mod attribute;
@@ -19,5 +20,6 @@ pub mod held;
 pub mod info;
 pub mod known;
 pub mod roots;
+pub mod rpc;
 pub mod scan;
 pub mod shared;
