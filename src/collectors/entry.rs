@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
 use crate::collectors::source::held::{HeldFile, Shape};
+use crate::collectors::source::links::Links;
 use crate::collectors::source::roots::Roots;
 use crate::collectors::source::shared::SharedFile;
 use crate::exposition::family::Family;
@@ -59,6 +60,8 @@ pub struct Flag {
     pub default: Option<&'static str>,
     /// Whether it is given bare (`--x`, `--no-x`) and takes no value.
     pub switch: bool,
+    /// Whether it may be given more than once; its value then has one line for each.
+    pub repeated: bool,
 }
 
 impl Flag {
@@ -69,6 +72,7 @@ impl Flag {
             help,
             default: Some(default),
             switch: false,
+            repeated: false,
         }
     }
 
@@ -79,6 +83,18 @@ impl Flag {
             help,
             default: None,
             switch: false,
+            repeated: false,
+        }
+    }
+
+    /// A flag with a value and no default that may be given more than once.
+    pub const fn repeated(name: &'static str, help: &'static str) -> Flag {
+        Flag {
+            name,
+            help,
+            default: None,
+            switch: false,
+            repeated: true,
         }
     }
 
@@ -89,6 +105,7 @@ impl Flag {
             help,
             default: Some("true"),
             switch: true,
+            repeated: false,
         }
     }
 
@@ -99,6 +116,7 @@ impl Flag {
             help,
             default: Some("false"),
             switch: true,
+            repeated: false,
         }
     }
 }
@@ -135,12 +153,18 @@ pub struct Sources {
     pub roots: Roots,
     /// `/proc/stat`, for `cpu` and `stat`.
     pub stat: Arc<Mutex<SharedFile>>,
+    /// The network links, for `netdev` and `netclass`.
+    pub links: Arc<Mutex<Links>>,
 }
 
 impl Sources {
     /// The sources under these roots; nothing is opened yet.
     pub fn new(roots: Roots) -> Sources {
         let stat = SharedFile::new(HeldFile::new(&roots.procfs, "stat", Shape::Whole));
-        Sources { roots, stat }
+        Sources {
+            roots,
+            stat,
+            links: Links::new(),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::collectors::entry::{Collector, Entry, Lane, Sources, Turn};
-use crate::collectors::error::{CollectError, ReadError, SetupError};
+use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
 use crate::collectors::source::held::read_once;
 use crate::collectors::source::roots::Root;
@@ -12,14 +12,13 @@ use crate::exposition::family::{Family, Head};
 use crate::exposition::label::Labels;
 use crate::exposition::number::parse_f64;
 
-const SOURCE: &str = "/etc/os-release, else /usr/lib/os-release, below --path.rootfs";
+const SOURCE: &str = "/etc/os-release or /usr/lib/os-release";
 const INFO: Family = Family::gauge(
     "node_os_info",
-    "A metric with a constant '1' value labeled by build_id, id, id_like, image_id, \
-     image_version, name, pretty_name, variant, variant_id, version, version_codename, \
-     version_id.",
+    "A metric with a constant '1' value labeled by build_id, id, id_like, image_id, image_version, name, pretty_name, variant, variant_id, version, version_codename, version_id.",
 )
-.from(SOURCE);
+.from(SOURCE)
+.differs("read below --path.rootfs, so that an agent in a pod shows the host and not its image");
 const VERSION: Family = Family::gauge(
     "node_os_version",
     "Metric containing the major.minor part of the OS version.",
@@ -30,41 +29,40 @@ const SUPPORT_END: Family = Family::gauge(
     "Metric containing the end-of-life date timestamp of the OS.",
 )
 .from(SOURCE)
-.unit("seconds since 1970");
+.unit("seconds");
 
 /// The table's line.
 pub const ENTRY: Entry = Entry {
     name: "os",
     enabled: true,
-    lane: Lane::Apart,
+    lane: Lane::Page,
     flags: &[],
     families: &[INFO, VERSION, SUPPORT_END],
     open,
 };
 
-/// Label and key, sorted by label.
-const WORDS: [(&str, &[u8]); 12] = [
-    ("build_id", b"BUILD_ID"),
-    ("id", b"ID"),
-    ("id_like", b"ID_LIKE"),
-    ("image_id", b"IMAGE_ID"),
-    ("image_version", b"IMAGE_VERSION"),
-    ("name", b"NAME"),
-    ("pretty_name", b"PRETTY_NAME"),
-    ("variant", b"VARIANT"),
-    ("variant_id", b"VARIANT_ID"),
-    ("version", b"VERSION"),
-    ("version_codename", b"VERSION_CODENAME"),
-    ("version_id", b"VERSION_ID"),
+/// Label and key in `os-release`, sorted by label.
+const LABELS: [(&str, &str); 12] = [
+    ("build_id", "BUILD_ID"),
+    ("id", "ID"),
+    ("id_like", "ID_LIKE"),
+    ("image_id", "IMAGE_ID"),
+    ("image_version", "IMAGE_VERSION"),
+    ("name", "NAME"),
+    ("pretty_name", "PRETTY_NAME"),
+    ("variant", "VARIANT"),
+    ("variant_id", "VARIANT_ID"),
+    ("version", "VERSION"),
+    ("version_codename", "VERSION_CODENAME"),
+    ("version_id", "VERSION_ID"),
 ];
 
-struct OsRelease {
+struct Os {
     root: Root,
-    keep: bool,
-    epoch: u64,
-    read: Result<Release, CollectError>,
     heads: [Head; 3],
     none: Labels,
+    epoch: u64,
+    release: Option<Release>,
 }
 
 struct Release {
@@ -74,24 +72,28 @@ struct Release {
 }
 
 fn open(_: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupError> {
-    Ok(Box::new(OsRelease {
+    Ok(Box::new(Os {
         root: sources.roots.rootfs.clone(),
-        keep: sources.roots.procfs.is_kernel(),
-        epoch: 0,
-        read: Err(CollectError::NoData("os-release")),
         heads: [INFO, VERSION, SUPPORT_END].each_ref().map(Head::of),
         none: Labels::none(),
+        epoch: 0,
+        release: None,
     }))
 }
 
-impl Collector for OsRelease {
+impl Collector for Os {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        // It changes with an upgrade only, so once an epoch is soon enough.
-        if self.epoch != turn.epoch || !self.keep {
+        // It changes with an upgrade of the distribution; once an epoch is enough.
+        if self.epoch != turn.epoch {
             self.epoch = turn.epoch;
-            self.read = read(&self.root);
+            let text = read_once(self.root.join("etc/os-release"))
+                .or_else(|_| read_once(self.root.join("usr/lib/os-release")));
+            self.release = text.ok().map(|text| Release::parse(&text));
         }
-        let release = self.read.as_ref().map_err(CollectError::clone)?;
+        let release = self
+            .release
+            .as_ref()
+            .ok_or(CollectError::NoData("os-release file"))?;
         let [info, version, support_end] = &self.heads;
         turn.page.family(info).flag(&release.info, true);
         if let Some((labels, number)) = &release.version {
@@ -104,117 +106,110 @@ impl Collector for OsRelease {
     }
 }
 
-fn read(root: &Root) -> Result<Release, CollectError> {
-    let text = match read_once(root.join("etc/os-release")) {
-        Err(error) if error.is_absent() => read_once(root.join("usr/lib/os-release")),
-        outcome => outcome,
-    };
-    match text {
-        Ok(text) => release(&text),
-        Err(error) if ReadError::is_absent(&error) => Err(CollectError::NoData("os-release")),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn release(text: &[u8]) -> Result<Release, CollectError> {
-    let mut values = BTreeMap::new();
-    for line in lines(text) {
-        let line = line.trim_ascii();
-        if let Some((key, value)) = cut(line, b'=')
-            && !line.starts_with(b"#")
+impl Release {
+    fn parse(text: &[u8]) -> Release {
+        let mut values = BTreeMap::new();
+        for line in lines(text)
+            .map(<[u8]>::trim_ascii)
+            .filter(|line| !line.starts_with(b"#"))
         {
-            values.insert(key.to_vec(), unquoted(value));
+            if let Some((key, value)) = cut(line, b'=') {
+                values.insert(key.to_vec(), unquote(value));
+            }
+        }
+        let get = |key: &str| {
+            values
+                .get(key.as_bytes())
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+        };
+        let pairs = LABELS.map(|(label, key)| (label, get(key)));
+        let names = [
+            ("id", get("ID")),
+            ("id_like", get("ID_LIKE")),
+            ("name", get("NAME")),
+        ];
+        let version = major_minor(get("VERSION_ID")).map(|value| (Labels::new(&names), value));
+        Release {
+            info: Labels::new(&pairs),
+            version,
+            support_end: midnight(get("SUPPORT_END")),
         }
     }
-    let value = |key: &[u8]| values.get(key).map(Vec::as_slice).unwrap_or_default();
-    let pairs = WORDS.map(|(label, key)| (label, value(key)));
-    let number = parse_f64(major_minor(value(b"VERSION_ID"))).filter(|number| *number > 0.0);
-    let labels = || {
-        Labels::new(&[
-            ("id", value(b"ID")),
-            ("id_like", value(b"ID_LIKE")),
-            ("name", value(b"NAME")),
-        ])
-    };
-    let support_end = match value(b"SUPPORT_END") {
-        b"" => None,
-        date => Some(midnight(date).ok_or(CollectError::Parse("os-release"))?),
-    };
-    Ok(Release {
-        info: Labels::new(&pairs),
-        version: number.map(|number| (labels(), number)),
-        support_end,
-    })
 }
 
-/// A shell's value: quoted by either quote, or with backslashes before single characters.
-fn unquoted(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut quote = 0;
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' | b'\'' if quote == 0 => quote = byte,
-            byte if byte == quote => quote = 0,
-            b'\\' if quote != b'\'' => out.extend(bytes.next()),
-            byte => out.push(byte),
-        }
+/// Takes the quotes and backslashes off a shell word.
+fn unquote(value: &[u8]) -> Vec<u8> {
+    let value = value.trim_ascii();
+    let quoted = |quote: &[u8; 1]| value.strip_prefix(quote)?.strip_suffix(quote);
+    if let Some(inner) = quoted(b"'") {
+        return inner.to_vec();
+    }
+    let inner = quoted(b"\"").unwrap_or(value);
+    let mut out = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter();
+    while let Some(&byte) = bytes.next() {
+        out.push(if byte == b'\\' {
+            bytes.next().copied().unwrap_or(byte)
+        } else {
+            byte
+        });
     }
     out
 }
 
 /// `22.04.1` is 22.04.
-fn major_minor(text: &[u8]) -> &[u8] {
-    let mut dots = 0;
-    let end = text.iter().position(|byte| match byte {
-        b'.' => {
-            dots += 1;
-            dots > 1
-        }
-        byte => !byte.is_ascii_digit(),
-    });
-    text.get(..end.unwrap_or(text.len())).unwrap_or_default()
+fn major_minor(version: &[u8]) -> Option<f64> {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let major = digits(version);
+    let rest = version.get(major..)?;
+    let minor = rest.strip_prefix(b".").map_or(0, |rest| digits(rest) + 1);
+    parse_f64(
+        version
+            .get(..major + minor)?
+            .strip_suffix(b".")
+            .unwrap_or(version.get(..major + minor)?),
+    )
+    .filter(|_| major > 0)
 }
 
-/// A date's first second in UTC, since 1970.
+/// `2026-05-10` as seconds since 1970, UTC.
 fn midnight(date: &[u8]) -> Option<i64> {
     let date: jiff::civil::Date = std::str::from_utf8(date).ok()?.parse().ok()?;
-    let zoned = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    Some(zoned.timestamp().as_second())
+    Some(
+        date.to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()?
+            .timestamp()
+            .as_second(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{major_minor, release, unquoted};
+    use super::{Release, major_minor, midnight, unquote};
 
     #[test]
-    fn values_lose_their_quotes_and_versions_their_tail() {
-        let cases: [(&str, &str); 6] = [
-            ("debian", "debian"),
-            ("\"Debian GNU/Linux 12\"", "Debian GNU/Linux 12"),
-            ("'a \"b\" \\c'", "a \"b\" \\c"),
-            ("\"a \\\"b\\\"\"", "a \"b\""),
-            ("\"unclosed", "unclosed"),
-            ("end\\", "end"),
+    fn versions_and_quotes_are_read_like_a_shell_and_node_exporter_do() {
+        let versions: [(&[u8], Option<f64>); 6] = [
+            (b"12", Some(12.0)),
+            (b"22.04", Some(22.04)),
+            (b"22.04.1", Some(22.04)),
+            (b"7.", Some(7.0)),
+            (b"", None),
+            (b"rolling", None),
         ];
-        for (text, want) in cases {
-            assert_eq!(unquoted(text.as_bytes()), want.as_bytes());
+        for (text, want) in versions {
+            assert_eq!(major_minor(text), want);
         }
-        for (text, want) in [
-            ("22.04.1", "22.04"),
-            ("12", "12"),
-            ("rolling", ""),
-            ("", ""),
-        ] {
-            assert_eq!(major_minor(text.as_bytes()), want.as_bytes());
-        }
+        assert_eq!(unquote(b"\"a \\\"b\\\" c\""), b"a \"b\" c");
+        assert_eq!(unquote(b"'x\\y'"), b"x\\y");
+        assert_eq!(midnight(b"2026-05-10"), Some(1_778_371_200));
+        assert_eq!(midnight(b"never"), None);
     }
 
     #[test]
-    fn end_of_support_is_a_date_or_an_error() {
-        let end = |text: &str| release(text.as_bytes()).map(|release| release.support_end);
-        assert_eq!(end("ID=x").unwrap(), None);
-        assert_eq!(end("SUPPORT_END=2026-05-13").unwrap(), Some(1_778_630_400));
-        assert!(end("SUPPORT_END=soon").is_err());
+    fn release_of_any_bytes_is_read_without_panic() {
+        let release = Release::parse(b"ID=\xff\n=\nVERSION_ID\n# x\nNAME=\"\n");
+        assert!(release.version.is_none());
     }
 }

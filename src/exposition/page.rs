@@ -54,6 +54,12 @@ impl Page {
         self.samples += part.samples;
     }
 
+    /// Appends families that were rendered before and hold so many samples.
+    pub fn append_rendered(&mut self, text: &[u8], samples: usize) {
+        self.text.extend_from_slice(text);
+        self.samples += samples;
+    }
+
     /// Appends text that is a page already, such as the product's own families.
     pub fn append_text(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);

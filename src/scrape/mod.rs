@@ -11,14 +11,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `clock.rs` | the two clocks, read without a system call |
+//! | `args.rs` | node_exporter's flags, from the table |
 //! | `epoch.rs` | when to look for new devices |
-//! | `lane.rs` | work off the rendering thread, with deadlines and a cap on stuck threads |
 //! | `page.rs` | one page from begin to finish |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
 
-pub mod clock;
+pub mod args;
 pub mod epoch;
-pub mod lane;
 pub mod page;
 pub mod selection;

@@ -8,12 +8,12 @@ use tokio::sync::Notify;
 use crate::collectors::entry::{Collector, Entry, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
+use crate::collectors::source::apart::{Apart, Next, Work};
+use crate::collectors::source::clock;
 use crate::exposition::family::{Family, Head};
 use crate::exposition::label::Labels;
 use crate::exposition::page::Page;
-use crate::scrape::clock;
 use crate::scrape::epoch::Epoch;
-use crate::scrape::lane::{Apart, Next, Work};
 use crate::scrape::selection::Selection;
 
 const DURATION: Family = Family::gauge(

@@ -39,6 +39,17 @@ impl<T> Known<T> {
             .1
     }
 
+    /// Everything known, in the order of the last pass.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, thing)| thing)
+    }
+
+    /// Forgets what `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.entries.retain(|(_, thing)| keep(thing));
+        self.next = 0;
+    }
+
     fn place(&mut self, name: &[u8], make: impl FnOnce(&[u8]) -> T) -> usize {
         if self
             .entries

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::collectors::source::clock;
 use crate::collectors::source::shared::lock;
-use crate::scrape::clock;
 
 /// How long one piece of work may hold up the others before another worker takes them.
 pub const PATIENCE: Duration = Duration::from_millis(20);
@@ -80,6 +80,7 @@ struct Shared<W: Work> {
 pub struct Apart<W: Work> {
     shared: Arc<Shared<W>>,
     name: &'static str,
+    limit: Duration,
 }
 
 impl<W: Work> std::fmt::Debug for Apart<W> {
@@ -111,7 +112,14 @@ impl<W: Work> Apart<W> {
         Apart {
             shared: Arc::new(shared),
             name,
+            limit: DEADLINE,
         }
+    }
+
+    /// The same lane with a first deadline no longer than `limit`.
+    pub fn with_limit(mut self, limit: Duration) -> Apart<W> {
+        self.limit = limit.min(DEADLINE);
+        self
     }
 
     /// Adds a piece of work and names it by a number.
@@ -124,7 +132,7 @@ impl<W: Work> Apart<W> {
             id,
             phase: Phase::Rest,
             work,
-            deadline: DEADLINE,
+            deadline: self.limit,
         });
         id
     }
