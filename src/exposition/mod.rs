@@ -10,6 +10,7 @@
 //! | `label.rs` | labels, rendered and escaped once |
 //! | `number.rs` | numbers in the shape that Go's `strconv` gives them |
 //! | `page.rs` | the buffer and the only way to write a sample |
+//! | `sheet.rs` | samples gathered by file and written by family |
 //! | `openmetrics.rs` | the finished page as OpenMetrics |
 //! | `negotiate.rs` | which of the two, and whether compressed |
 //! | `gzip.rs` | compression at level 1 with a kept state |
@@ -21,3 +22,4 @@ pub mod negotiate;
 pub mod number;
 pub mod openmetrics;
 pub mod page;
+pub mod sheet;

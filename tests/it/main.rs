@@ -1,3 +1,4 @@
 //! Tests.
 
 mod metrics;
+mod node;

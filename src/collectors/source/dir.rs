@@ -57,6 +57,11 @@ impl<T: Default> Watched<T> {
         }
     }
 
+    /// Whether the kernel makes the directory, so that files below it can be kept open.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
