@@ -12,6 +12,7 @@
 //! | file | what |
 //! |---|---|
 //! | `args.rs` | node_exporter's flags, from the table |
+//! | `docs.rs` | `docs/metrics.md`, from the table |
 //! | `epoch.rs` | when to look for new devices |
 //! | `http.rs` | `/metrics` as an answer to a request |
 //! | `page.rs` | one page from begin to finish |
@@ -22,6 +23,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod docs;
 pub mod epoch;
 pub mod http;
 pub mod page;
