@@ -40,6 +40,7 @@ async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<P
             .await
             .map(|exit| (String::new(), exit)),
         Command::Check { signatures } => commands::check::run(common, signatures).await,
+        Command::Metrics(args) => commands::metrics::run(common, args),
         Command::Status => commands::remote::status(common).await,
         Command::Cases => commands::remote::cases(common).await,
         Command::Explain { case } => commands::remote::explain(common, case.as_deref()).await,
