@@ -60,8 +60,8 @@ mod tests {
         ),
         (
             "systemd-upgrade/1.0.0.yaml",
-            "9724e2690f69f2424a6c1e489225db8086e2e5a919a4bac0d5154f0927bdb68f",
-            "7fc46d3b265f7fd32d5e05b6ee72ee41e48fb31fa1c93374b1f06267badd1c80",
+            "311d45663fb311a73f918e4ea56c455756894568d86c10bcd395676fffb4f113",
+            "821ce599d0c0dfcf37aa6f77e5f1072ac5ab53d4bbbbc5a335e69e49c8445c31",
         ),
         (
             "unit-restart/1.0.0.yaml",
