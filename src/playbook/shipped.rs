@@ -55,8 +55,8 @@ mod tests {
         ),
         (
             "systemd-reexec/1.0.0.yaml",
-            "aa8d74adab7f3a4faa5959e06a491bfda013f50e5bfa70eb64fe5be6ad619fdc",
-            "3dbc34e9a19a1bebc14db90d427a970c05e7fbc327e92487a015aad8b9f9559b",
+            "002e2f2fe2016375227ad3810c2c9aebeac164234197c01e1ac04b98015258da",
+            "4f281b5b6e2f339a8ed28706de6c2a94414eb1370ea08e9862a3dcc2dddbe024",
         ),
         (
             "systemd-upgrade/1.0.0.yaml",
