@@ -39,6 +39,7 @@ pub mod loadavg;
 pub mod mdadm;
 pub mod meminfo;
 pub mod netclass;
+pub mod netclass_table;
 pub mod netdev;
 pub mod netstat;
 pub mod nfs;
