@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::collectors::entry::{Collector, Entry, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::mountstats_table::{
-    AGE, BYTE_COUNT, BYTES, EVENT_COUNT, EVENT_HIDDEN, EVENTS, FAMILIES, INFO, OPERATION_DIVISORS,
-    OPERATIONS, TRANSPORT, TRANSPORT_SHOWN,
+    AGE, BYTE_COUNT, BYTES, EVENT_COUNT, EVENT_HIDDEN, EVENTS, FAMILIES, INFO, MANTISSA,
+    OPERATION_DIVISORS, OPERATIONS, TRANSPORT, TRANSPORT_SHOWN,
 };
 use crate::collectors::settings::Settings;
 use crate::collectors::source::class::shared;
@@ -203,6 +203,11 @@ impl<'a> Mount<'a> {
             let labels = shared(&[export, server, ("operation", name), own]);
             let values = fields(rest).map_while(number).zip(OPERATION_DIVISORS);
             for (at, (value, divisor)) in values.enumerate() {
+                let value = if divisor > 1.0 {
+                    value % MANTISSA
+                } else {
+                    value
+                };
                 sheet.put(OPERATIONS + at, &labels, value as f64 / divisor);
             }
         }

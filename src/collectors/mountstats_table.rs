@@ -34,6 +34,10 @@ pub const OPERATIONS: usize = 46;
 /// What divides an operation's numbers: the last three are milliseconds.
 pub const OPERATION_DIVISORS: [f64; 8] = [1.0, 1.0, 1.0, 1.0, 1.0, 1000.0, 1000.0, 1000.0];
 
+/// Counters that float64 cannot hold are shown modulo this, as node_exporter does: some kernels
+/// print a negative duration as a huge number.
+pub const MANTISSA: u64 = 1 << 53;
+
 /// The families by column.
 pub const FAMILIES: [Family; 54] = [
     counter(
