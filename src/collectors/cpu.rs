@@ -1,5 +1,6 @@
 //! `cpu`: seconds by mode, guests, throttling, isolation, and on request `/proc/cpuinfo`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -328,10 +329,9 @@ impl Topology {
 
 /// `1-3,8` as one label set for each processor.
 fn isolated_labels(list: &[u8]) -> Vec<Labels> {
-    let numbers = ranges(list).flatten();
-    numbers
-        .map(|number| Labels::new(&[("cpu", number.to_string().as_bytes())]))
-        .collect()
+    let numbers: BTreeSet<u64> = ranges(list).flatten().collect();
+    let labels = |number: &u64| Labels::new(&[("cpu", number.to_string().as_bytes())]);
+    numbers.iter().map(labels).collect()
 }
 
 /// The ranges of a list such as `1-3,8`; what is not one is left out.

@@ -182,7 +182,7 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
         points: filter(POINTS_INCLUDE, POINTS_EXCLUDE)?,
         types: filter(TYPES_INCLUDE, TYPES_EXCLUDE)?,
         mounts: Vec::new(),
-        remote: Apart::new("scrape-statfs", Arc::new(Notify::new())).with_limit(limit),
+        remote: Apart::new("scrape-statfs", Arc::new(Notify::new())).within(limit),
         heads: SIZES.each_ref().map(Head::of),
         error: Head::of(&ERROR),
         read_only: Head::of(&READ_ONLY),

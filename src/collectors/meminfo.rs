@@ -63,7 +63,9 @@ impl Collector for MemInfo {
                 Some(b"kB") => (count.saturating_mul(1024), &b"_bytes"[..]),
                 _ => (count, &b""[..]),
             };
-            let head = self.heads.get(key, |key| head(key, unit));
+            let Some(head) = self.heads.once(key, |key| head(key, unit)) else {
+                continue;
+            };
             turn.page.family(head).int(&self.labels, value);
         }
         if turn.page.samples() == before {

@@ -72,6 +72,7 @@ impl Collector for NetStat {
             none,
         } = self;
         protocols.rewind();
+        protocols.iter_mut().for_each(Known::rewind);
         for file in tables {
             let text = file.read(turn.epoch, turn.scratch)?;
             write_table(text, turn.page, protocols, wanted.as_ref(), none)?;
@@ -107,10 +108,9 @@ fn write_table(
             return Err(broken);
         }
         let columns = protocols.get(protocol, |_| Known::default());
-        columns.rewind();
         for (name, value) in fields(names).zip(fields(values)) {
             let make = |name: &[u8]| head(wanted, protocol, name);
-            if let Some(head) = columns.get(name, make) {
+            if let Some(Some(head)) = columns.once(name, make) {
                 parse_f64(value).ok_or(CollectError::Parse("netstat"))?;
                 page.family(head).digits(none, value);
             }
@@ -138,7 +138,7 @@ fn write_list(
             let (protocol, name) = entry.split_at_checked(six + 1)?;
             head(wanted, protocol, name)
         };
-        if let Some(head) = entries.get(entry, make) {
+        if let Some(Some(head)) = entries.once(entry, make) {
             parse_f64(value).ok_or(CollectError::Parse("snmp6"))?;
             page.family(head).digits(none, value);
         }

@@ -93,11 +93,13 @@ impl Collector for Pressure {
             let Ok(text) = file.read(turn.epoch, turn.scratch) else {
                 continue;
             };
+            // Taken when used, so that a line that is there twice does not count twice.
+            let (mut some, mut full) = (some.as_ref(), full.as_ref());
             for line in lines(text) {
                 let mut parts = fields(line);
                 let head = match parts.next() {
-                    Some(b"some") => some.as_ref(),
-                    Some(b"full") => full.as_ref(),
+                    Some(b"some") => some.take(),
+                    Some(b"full") => full.take(),
                     _ => None,
                 };
                 let Some(head) = head else { continue };

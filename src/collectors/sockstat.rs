@@ -65,6 +65,7 @@ fn open(_: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupErro
 impl Collector for SockStat {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         self.heads.rewind();
+        self.heads.iter_mut().for_each(Known::rewind);
         for file in &mut self.files {
             match file.read(turn.epoch, turn.scratch) {
                 Ok(text) => {
@@ -97,13 +98,14 @@ fn write(
             return Err(broken);
         };
         let known = heads.get(protocol, |_| Known::default());
-        known.rewind();
         let mut parts = fields(rest);
         while let Some(field) = parts.next() {
             let Some(value) = parts.next().and_then(number) else {
                 return Err(broken);
             };
-            let (head, bytes) = known.get(field, |field| named(protocol, field));
+            let Some((head, bytes)) = known.once(field, |field| named(protocol, field)) else {
+                continue;
+            };
             page.family(head).int(labels, value);
             if let Some(bytes) = bytes {
                 page.family(bytes)

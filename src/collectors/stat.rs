@@ -95,15 +95,25 @@ impl Collector for Stat {
         let mut file = lock(&self.file);
         let text = file.read(turn.number, turn.epoch)?;
         // The lines for processors come first and are the longest part; one pass over the rest.
+        let mut met = [false; KEYS.len() + 1];
         for line in lines(text).filter(|line| !line.starts_with(b"cpu")) {
             let mut parts = fields(line);
             let (Some(key), Some(value)) = (parts.next(), parts.next()) else {
                 continue;
             };
-            if let Some((head, _)) = self.heads.iter().zip(KEYS).find(|(_, name)| *name == key) {
+            let place = KEYS.iter().position(|name| *name == key);
+            // A line that is there twice must not put the same series on the page twice.
+            let softirq = (key == b"softirq").then_some(KEYS.len());
+            let Some(slot) = place.or(softirq).and_then(|place| met.get_mut(place)) else {
+                continue;
+            };
+            if std::mem::replace(slot, true) {
+                continue;
+            }
+            if let Some(head) = place.and_then(|place| self.heads.get(place)) {
                 number(value).ok_or(CollectError::Parse("stat"))?;
                 turn.page.family(head).digits(&self.none, value);
-            } else if let (b"softirq", Some(head)) = (key, &self.softirqs) {
+            } else if let Some(head) = &self.softirqs {
                 let mut family = turn.page.family(head);
                 for (labels, count) in self.vectors.iter().zip(parts) {
                     family.digits(labels, count);

@@ -1,5 +1,6 @@
 //! `time`: the clock, the time zone and the clock sources.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -128,9 +129,11 @@ fn look(path: &Path, names: Vec<Vec<u8>>, epoch: u64) -> Vec<ClockSource> {
         let mut file = HeldFile::at(dir.join("available_clocksource"), false, Shape::Stream);
         let text = file.read(epoch, &mut scratch).unwrap_or_default();
         let line = text.trim_ascii();
+        let names: BTreeSet<&[u8]> = fields(line).collect();
         sources.push(ClockSource {
             device: device.to_vec(),
-            available: fields(line)
+            available: names
+                .iter()
                 .map(|name| source_labels(device, name))
                 .collect(),
             current: HeldFile::at(dir.join("current_clocksource"), keep, Shape::Whole),

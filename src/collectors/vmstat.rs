@@ -62,12 +62,12 @@ impl Collector for VmStat {
             let (Some(field), Some(value)) = (parts.next(), parts.next()) else {
                 continue;
             };
-            let head = self.heads.get(field, |field| {
+            let head = self.heads.once(field, |field| {
                 wanted
                     .is_none_or(|pattern| pattern.is_match(field))
                     .then(|| head(field))
             });
-            if let Some(head) = head {
+            if let Some(Some(head)) = head {
                 parse_f64(value).ok_or(CollectError::Parse("vmstat"))?;
                 turn.page.family(head).digits(&self.labels, value);
             }

@@ -2,8 +2,14 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+pub mod command;
+mod deadline;
+#[cfg(test)]
+pub mod fake;
 mod port;
+pub mod systemd;
 
+pub use deadline::{Deadline, Elapsed};
 pub use port::Host;
 
 use std::future::Future;

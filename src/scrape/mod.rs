@@ -12,11 +12,21 @@
 //! | file | what |
 //! |---|---|
 //! | `args.rs` | node_exporter's flags, from the table |
+//! | `docs.rs` | `docs/metrics.md`, from the table |
 //! | `epoch.rs` | when to look for new devices |
+//! | `http.rs` | `/metrics` as an answer to a request |
 //! | `page.rs` | one page from begin to finish |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
+//! | `server.rs` | the HTTP/1 server with its limits |
+//! | `web_config.rs` | the file of `--web.config.file` |
+//! | `auth.rs` | users and their passwords |
 
 pub mod args;
+pub mod auth;
+pub mod docs;
 pub mod epoch;
+pub mod http;
 pub mod page;
 pub mod selection;
+pub mod server;
+pub mod web_config;

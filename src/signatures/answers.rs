@@ -1,9 +1,8 @@
 //! Answering a rule's questions from the timeline, the log book, the version tables and the other verdicts.
 
-use super::advice::Advice;
 use super::expression::Answers;
 use super::log_book::LogBook;
-use super::question::Question;
+use super::question::{Question, Topic};
 use crate::signal::{MissingReason, Reading, Series, Subject, Timeline, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +17,6 @@ pub struct Scene<'a> {
     pub timeline: &'a Timeline,
     /// The log lines.
     pub log: &'a LogBook,
-    /// The version tables.
-    pub advice: &'a dyn Advice,
     /// What the other signatures say.
     pub verdicts: &'a Verdicts,
     /// The signature that asks; empty for a playbook.
@@ -36,22 +33,22 @@ pub struct Scene<'a> {
 const FAILED_UNITS: &str = "systemd.failed_units";
 
 impl Scene<'_> {
-    /// The subject to use for `key`: the present one if the key has subjects, else the node.
-    fn subject_for(&self, key: &str) -> &Subject {
-        let has_subjects = self
-            .timeline
-            .catalogue()
-            .get(key)
-            .is_some_and(|entry| entry.spec.per.is_some());
+    /// The subject that is meant: the one in brackets, else the present one if the signal has subjects, else the node.
+    fn subject_of(&self, topic: &Topic) -> Subject {
+        if let Some(name) = &topic.subject {
+            return Subject::named(name);
+        }
+        let entry = self.timeline.catalogue().get(&topic.key);
+        let has_subjects = entry.is_some_and(|entry| entry.spec.per.is_some());
         if has_subjects {
-            self.subject
+            self.subject.clone()
         } else {
-            &Subject::NODE
+            Subject::NODE
         }
     }
 
-    fn fresh(&self, key: &str) -> Result<&Value, MissingReason> {
-        match self.timeline.latest(key, self.subject_for(key)) {
+    fn fresh(&self, topic: &Topic) -> Result<&Value, MissingReason> {
+        match self.timeline.latest(&topic.key, &self.subject_of(topic)) {
             Reading::Fresh { value, .. } => Ok(value),
             Reading::Stale { .. } => Err(MissingReason::Stale),
             Reading::Missing(reason) => Err(reason),
@@ -59,23 +56,23 @@ impl Scene<'_> {
     }
 
     /// The history of a signal whose latest reading is fresh: a window that ends in darkness says nothing.
-    fn history(&self, key: &str) -> Result<&Series, MissingReason> {
-        self.fresh(key)?;
+    fn history(&self, topic: &Topic) -> Result<&Series, MissingReason> {
+        self.fresh(topic)?;
         self.timeline
-            .series(key, self.subject_for(key))
+            .series(&topic.key, &self.subject_of(topic))
             .ok_or(MissingReason::NotYet)
     }
 
     fn number(
         &self,
-        key: &str,
+        topic: &Topic,
         read: impl FnOnce(&Series, crate::signal::Uptime) -> Option<f64>,
     ) -> Result<Value, MissingReason> {
-        let series = self.history(key)?;
+        let series = self.history(topic)?;
         read(series, self.timeline.now().uptime)
             .map(Value::Number)
             .ok_or_else(|| {
-                MissingReason::Rule(format!("`{key}` has no numbers in the span").into())
+                MissingReason::Rule(format!("`{}` has no numbers in the span", topic.key).into())
             })
     }
 
@@ -96,7 +93,11 @@ impl Scene<'_> {
         let before = self.failed_units_before.ok_or_else(|| {
             MissingReason::Rule("new_failed_units() is for playbooks only".into())
         })?;
-        match self.fresh(FAILED_UNITS)? {
+        let topic = Topic {
+            key: FAILED_UNITS.to_owned(),
+            subject: None,
+        };
+        match self.fresh(&topic)? {
             Value::Integer(now) => Ok(Value::Integer((now - before).max(0))),
             _ => Err(MissingReason::Unreadable(FAILED_UNITS.into())),
         }
@@ -131,13 +132,6 @@ impl Answers for Scene<'_> {
                     format!("no signature `{id}`").into(),
                 )),
             },
-            Question::Advisory(id) => self.advice.is_affected(id, self.timeline).map(|affected| {
-                Value::Text(if affected {
-                    "affected".into()
-                } else {
-                    "fixed".into()
-                })
-            }),
             Question::NewFailedUnits => self.new_failed_units(),
         }
     }

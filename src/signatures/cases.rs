@@ -1,6 +1,5 @@
 //! Running the test cases that stand in signatures.
 
-use super::advice::Advice;
 use super::document::{Example, Signature};
 use super::hold::Streak;
 use super::judge::{Judge, Verdict};
@@ -31,20 +30,6 @@ impl CaseResult {
     }
 }
 
-/// The version tables of a test case: every question has the same answer.
-struct GivenAdvice(Option<bool>);
-
-impl Advice for GivenAdvice {
-    fn is_affected(&self, id: &str, _timeline: &Timeline) -> Result<bool, MissingReason> {
-        self.0
-            .ok_or_else(|| MissingReason::NotHere(format!("version not listed in `{id}`").into()))
-    }
-
-    fn has(&self, _id: &str) -> bool {
-        true
-    }
-}
-
 /// Runs every test case of a signature against the signals of `catalogue`.
 pub fn run_cases(rule: &Rule, catalogue: &Catalogue) -> Vec<CaseResult> {
     rule.signature
@@ -65,9 +50,8 @@ fn run_case(rule: &Rule, example: &Example, catalogue: &Catalogue) -> CaseResult
         got: got.to_owned(),
         why,
     };
-    let advice = Arc::new(GivenAdvice(example.advisory));
     let timeline = Timeline::new(catalogue.clone());
-    let mut judge = match Judge::new(Rulebook::of(rule.clone()), timeline, advice, true) {
+    let mut judge = match Judge::new(Rulebook::of(rule.clone()), timeline, true) {
         Ok(judge) => judge,
         Err(error) => return result("broken", error.to_string()),
     };

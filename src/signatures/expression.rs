@@ -303,7 +303,7 @@ mod tests {
             match question {
                 Question::Signal(key) => self
                     .0
-                    .get(key.as_str())
+                    .get(key.key.as_str())
                     .cloned()
                     .ok_or(MissingReason::NotYet),
                 _ => Ok(Value::Integer(3)),

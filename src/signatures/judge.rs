@@ -1,6 +1,5 @@
 //! Evaluating every signature against what was seen.
 
-use super::advice::Advice;
 use super::answers::{Scene, Verdicts};
 use super::document::Signature;
 use super::log_book::LogBook;
@@ -51,7 +50,6 @@ pub struct Judge {
     rulebook: Rulebook,
     timeline: Timeline,
     log: LogBook,
-    advice: Arc<dyn Advice>,
     verdicts: Verdicts,
     /// Probes that ran at least once, with what is wrong with them now.
     probes: BTreeMap<&'static str, Option<MissingReason>>,
@@ -68,7 +66,6 @@ impl Judge {
     pub fn new(
         rulebook: Rulebook,
         timeline: Timeline,
-        advice: Arc<dyn Advice>,
         counts_history: bool,
     ) -> Result<Self, regex::Error> {
         let log = LogBook::new(rulebook.log_rules(), counts_history)?;
@@ -76,7 +73,6 @@ impl Judge {
             rulebook,
             timeline,
             log,
-            advice,
             verdicts: Verdicts::new(),
             probes: BTreeMap::new(),
         })
@@ -102,17 +98,23 @@ impl Judge {
         &self.verdicts
     }
 
+    /// Puts other rules in force; what was seen stays, what log lines matched is matched anew from now on.
+    ///
+    /// # Errors
+    /// The log patterns together are too large; the old rules stay in force.
+    pub fn replace_rules(&mut self, rulebook: Rulebook) -> Result<(), regex::Error> {
+        self.log.replace_rules(rulebook.log_rules())?;
+        self.verdicts.retain(|id, _| rulebook.find(id).is_some());
+        self.rulebook = rulebook;
+        Ok(())
+    }
+
     /// Takes these verdicts of other signatures as given: for test cases.
     pub fn assume(
         &mut self,
         verdicts: impl IntoIterator<Item = (Arc<str>, Result<bool, MissingReason>)>,
     ) {
         self.verdicts.extend(verdicts);
-    }
-
-    /// The version tables.
-    pub fn advice(&self) -> &dyn Advice {
-        &*self.advice
     }
 
     /// Lets time pass.
@@ -223,7 +225,6 @@ impl Judge {
         let scene = Scene {
             timeline: &self.timeline,
             log: &self.log,
-            advice: &*self.advice,
             verdicts: &self.verdicts,
             owner: &signature.id,
             subject,

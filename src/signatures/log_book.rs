@@ -79,6 +79,22 @@ impl LogBook {
         })
     }
 
+    /// Watches for other patterns. Matches of a pattern that is the same as before are kept.
+    ///
+    /// # Errors
+    /// The patterns together are too large; the old ones stay in force.
+    pub fn replace_rules(&mut self, rules: Vec<LogRule>) -> Result<(), regex::Error> {
+        let mut fresh = Self::new(rules, self.counts_history)?;
+        for watch in &mut fresh.watches {
+            if let Some(old) = self.watches.iter_mut().find(|old| old.rule == watch.rule) {
+                watch.matches = std::mem::take(&mut old.matches);
+            }
+        }
+        self.set = fresh.set;
+        self.watches = fresh.watches;
+        Ok(())
+    }
+
     /// Takes in the lines of a batch. Returns the owners of patterns that matched.
     pub fn ingest(&mut self, batch: &Batch) -> Vec<Arc<str>> {
         for source in &batch.heard {

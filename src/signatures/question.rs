@@ -6,29 +6,51 @@ use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue};
 use std::time::Duration;
 
+/// A signal that a question is about: `key`, or `key[subject]` for one of its subjects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// The signal's name.
+    pub key: String,
+    /// The subject named in brackets, if one is; else the signature's own subject counts.
+    pub subject: Option<String>,
+}
+
+impl Topic {
+    fn of(text: &str) -> Self {
+        match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+            Some((key, subject)) => Self {
+                key: key.to_owned(),
+                subject: Some(subject.to_owned()),
+            },
+            None => Self {
+                key: text.to_owned(),
+                subject: None,
+            },
+        }
+    }
+}
+
 /// One question with its arguments, which are literals so that a rule's inputs are known when it is loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
     /// The fresh value.
-    Signal(String),
+    Signal(Topic),
     /// Whether there is a fresh value.
-    Known(String),
+    Known(Topic),
     /// How many checks in a row gave the value.
-    Count(String, Value),
+    Count(Topic, Value),
     /// The largest number in the span.
-    Max(String, Duration),
+    Max(Topic, Duration),
     /// The smallest number in the span.
-    Min(String, Duration),
+    Min(Topic, Duration),
     /// How much a counter rose in the span.
-    Increase(String, Duration),
+    Increase(Topic, Duration),
     /// How often the value changed in the span.
-    Changes(String, Duration),
+    Changes(Topic, Duration),
     /// How many lines of the rule's own log pattern came in the span.
     Lines(String, Duration),
     /// What another signature says: `present`, `absent` or unknown.
     Verdict(String),
-    /// Whether the installed version is in the ranges of an advisory: `affected` or `fixed`, else unknown.
-    Advisory(String),
     /// Units that failed since the run began (only in playbooks).
     NewFailedUnits,
 }
@@ -69,11 +91,6 @@ pub const QUESTIONS: &[(&str, &str, &str)] = &[
         "\"present\" or \"absent\" of another signature; else unknown",
     ),
     (
-        "advisory",
-        "\"id\"",
-        "\"affected\" or \"fixed\" by the version table of that id; else unknown",
-    ),
-    (
         "new_failed_units",
         "",
         "how many units failed since the run began (playbooks only)",
@@ -83,15 +100,15 @@ pub const QUESTIONS: &[(&str, &str, &str)] = &[
 
 impl Question {
     /// The signal it asks about, if it asks about one.
-    pub fn key(&self) -> Option<&str> {
+    pub fn topic(&self) -> Option<&Topic> {
         match self {
-            Question::Signal(key)
-            | Question::Known(key)
-            | Question::Count(key, _)
-            | Question::Max(key, _)
-            | Question::Min(key, _)
-            | Question::Increase(key, _)
-            | Question::Changes(key, _) => Some(key),
+            Question::Signal(topic)
+            | Question::Known(topic)
+            | Question::Count(topic, _)
+            | Question::Max(topic, _)
+            | Question::Min(topic, _)
+            | Question::Increase(topic, _)
+            | Question::Changes(topic, _) => Some(topic),
             _ => None,
         }
     }
@@ -113,18 +130,17 @@ impl Question {
         let span = |text: &str| parse_span(text);
         use Value::Text;
         let question = match (name, literals.as_slice()) {
-            ("signal", [Text(key)]) => Question::Signal(key.to_string()),
-            ("known", [Text(key)]) => Question::Known(key.to_string()),
-            ("count", [Text(key), value]) => Question::Count(key.to_string(), value.clone()),
-            ("max", [Text(key), Text(text)]) => Question::Max(key.to_string(), span(text)?),
-            ("min", [Text(key), Text(text)]) => Question::Min(key.to_string(), span(text)?),
+            ("signal", [Text(key)]) => Question::Signal(Topic::of(key)),
+            ("known", [Text(key)]) => Question::Known(Topic::of(key)),
+            ("count", [Text(key), value]) => Question::Count(Topic::of(key), value.clone()),
+            ("max", [Text(key), Text(text)]) => Question::Max(Topic::of(key), span(text)?),
+            ("min", [Text(key), Text(text)]) => Question::Min(Topic::of(key), span(text)?),
             ("increase", [Text(key), Text(text)]) => {
-                Question::Increase(key.to_string(), span(text)?)
+                Question::Increase(Topic::of(key), span(text)?)
             }
-            ("changes", [Text(key), Text(text)]) => Question::Changes(key.to_string(), span(text)?),
+            ("changes", [Text(key), Text(text)]) => Question::Changes(Topic::of(key), span(text)?),
             ("lines", [Text(log), Text(text)]) => Question::Lines(log.to_string(), span(text)?),
             ("verdict", [Text(id)]) => Question::Verdict(id.to_string()),
-            ("advisory", [Text(id)]) => Question::Advisory(id.to_string()),
             ("new_failed_units", []) => Question::NewFailedUnits,
             _ => return Err(wrong()),
         };

@@ -1,6 +1,5 @@
 //! All signatures in force: shipped ones, overlaid by the operator's.
 
-use super::advice::Advice;
 use super::document::{Example, LogRule, Signature};
 use super::question::Question;
 use super::template::Template;
@@ -40,11 +39,7 @@ pub struct Rulebook {
 impl Rulebook {
     /// Loads documents; a later one replaces an earlier one of the same id. A bad document is left out whole and
     /// reported; the good ones are in force.
-    pub fn load(
-        sources: &[Source],
-        catalogue: &Catalogue,
-        advice: &dyn Advice,
-    ) -> (Self, Vec<Problems>) {
+    pub fn load(sources: &[Source], catalogue: &Catalogue) -> (Self, Vec<Problems>) {
         let mut found: BTreeMap<String, Rule> = BTreeMap::new();
         let mut reports = Vec::new();
         for source in sources {
@@ -64,7 +59,7 @@ impl Rulebook {
         let ids: Vec<String> = found.keys().cloned().collect();
         let mut rules: Vec<Rule> = Vec::new();
         for rule in found.into_values() {
-            let problems = lint(&rule, &ids, catalogue, advice);
+            let problems = lint(&rule, &ids, catalogue);
             if problems.is_empty() {
                 rules.push(rule);
             } else {
@@ -132,20 +127,16 @@ fn log_probe(source: LogSource) -> &'static str {
 }
 
 fn inputs_of(signature: &Signature, catalogue: &Catalogue) -> Vec<&'static str> {
-    let keys = signature.when.questions().iter().filter_map(Question::key);
-    let mut inputs: Vec<&'static str> = keys
-        .filter_map(|key| catalogue.get(key))
-        .map(|entry| entry.probe)
-        .collect();
-    inputs.extend(signature.logs.iter().map(|rule| log_probe(rule.source)));
-    if signature
+    let keys = signature
         .when
         .questions()
         .iter()
-        .any(|q| matches!(q, Question::Advisory(_)))
-    {
-        inputs.push("packages");
-    }
+        .filter_map(Question::topic);
+    let mut inputs: Vec<&'static str> = keys
+        .filter_map(|topic| catalogue.get(&topic.key))
+        .map(|entry| entry.probe)
+        .collect();
+    inputs.extend(signature.logs.iter().map(|rule| log_probe(rule.source)));
     inputs.sort_unstable();
     inputs.dedup();
     inputs
@@ -153,18 +144,21 @@ fn inputs_of(signature: &Signature, catalogue: &Catalogue) -> Vec<&'static str> 
 
 /// Log probes pace a signature only if nothing else does: they run every second and would make every hold short.
 fn pace_of(signature: &Signature, catalogue: &Catalogue) -> Option<&'static str> {
-    let keys = signature.when.questions().iter().filter_map(Question::key);
+    let keys = signature
+        .when
+        .questions()
+        .iter()
+        .filter_map(Question::topic);
     let fastest = keys
-        .filter_map(|key| catalogue.get(key))
+        .filter_map(|topic| catalogue.get(&topic.key))
         .min_by_key(|entry| entry.period);
     fastest
         .map(|entry| entry.probe)
         .or_else(|| signature.logs.first().map(|rule| log_probe(rule.source)))
-        .or(Some("packages"))
 }
 
 /// What only the whole rule book can tell: whether signals, logs, tables and other signatures exist.
-fn lint(rule: &Rule, ids: &[String], catalogue: &Catalogue, advice: &dyn Advice) -> Problems {
+fn lint(rule: &Rule, ids: &[String], catalogue: &Catalogue) -> Problems {
     let signature = &rule.signature;
     let mut problems = Problems::of(&rule.origin);
     for question in signature.when.questions() {
@@ -175,7 +169,6 @@ fn lint(rule: &Rule, ids: &[String], catalogue: &Catalogue, advice: &dyn Advice)
             &mut problems,
             ids,
             catalogue,
-            advice,
         );
     }
     for question in signature.evidence.iter().flat_map(Template::questions) {
@@ -186,7 +179,6 @@ fn lint(rule: &Rule, ids: &[String], catalogue: &Catalogue, advice: &dyn Advice)
             &mut problems,
             ids,
             catalogue,
-            advice,
         );
     }
     for hidden in signature.hides.iter().filter(|id| ***id == *signature.id) {
@@ -209,12 +201,32 @@ fn lint_question(
     problems: &mut Problems,
     ids: &[String],
     catalogue: &Catalogue,
-    advice: &dyn Advice,
 ) {
-    if let Some(key) = question.key()
-        && catalogue.get(key).is_none()
-    {
-        problems.add(place, no_signal(key, catalogue));
+    if let Some(topic) = question.topic() {
+        match catalogue.get(&topic.key) {
+            None => problems.add(place, no_signal(&topic.key, catalogue)),
+            Some(entry) if entry.spec.per.is_none() && topic.subject.is_some() => {
+                problems.add(
+                    place,
+                    format!("`{}` has no subjects; leave out the brackets", topic.key),
+                );
+            }
+            Some(entry)
+                if entry.spec.per.is_some()
+                    && topic.subject.is_none()
+                    && signature.each.is_none() =>
+            {
+                let what = entry.spec.per.unwrap_or("subject");
+                problems.add(
+                    place,
+                    format!(
+                        "`{0}` has one value per {what}; write `{0}[NAME]`, or `each: {0}`",
+                        topic.key
+                    ),
+                );
+            }
+            Some(_) => {}
+        }
     }
     match question {
         Question::Lines(log, _) if !signature.logs.iter().any(|rule| rule.name == *log) => {
@@ -228,9 +240,6 @@ fn lint_question(
         }
         Question::Verdict(id) if **id == *signature.id => {
             problems.add(place, "a signature cannot ask for its own verdict");
-        }
-        Question::Advisory(id) if !advice.has(id) => {
-            problems.add(place, format!("there is no version table `{id}`"));
         }
         Question::NewFailedUnits => {
             problems.add(place, "new_failed_units() is for playbooks only");

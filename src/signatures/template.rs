@@ -75,9 +75,11 @@ impl Template {
 
 fn unit_of(expression: &Expression, catalogue: &Catalogue) -> Unit {
     match expression.as_question() {
-        Some(Question::Signal(key) | Question::Max(key, _) | Question::Min(key, _)) => catalogue
-            .get(key)
-            .map_or(Unit::None, |entry| entry.spec.unit),
+        Some(Question::Signal(topic) | Question::Max(topic, _) | Question::Min(topic, _)) => {
+            catalogue
+                .get(&topic.key)
+                .map_or(Unit::None, |entry| entry.spec.unit)
+        }
         _ => Unit::None,
     }
 }

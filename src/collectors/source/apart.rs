@@ -116,9 +116,10 @@ impl<W: Work> Apart<W> {
         }
     }
 
-    /// The same lane with a first deadline no longer than `limit`.
-    pub fn with_limit(mut self, limit: Duration) -> Apart<W> {
-        self.limit = limit.min(DEADLINE);
+    /// The same lane inside another lane's work: its first deadline is no longer than `limit`
+    /// and short enough that the work around it still answers before its own.
+    pub fn within(mut self, limit: Duration) -> Apart<W> {
+        self.limit = limit.min(DEADLINE / 2);
         self
     }
 
@@ -250,11 +251,11 @@ impl<W: Work> Apart<W> {
         if state.workers >= MAX_WORKERS {
             return false;
         }
-        let shared = Arc::clone(&self.shared);
+        let (shared, least) = (Arc::clone(&self.shared), self.limit);
         let thread = thread::Builder::new()
             .name(self.name.to_owned())
             .stack_size(STACK_BYTES);
-        let hired = thread.spawn(move || work(&shared)).is_ok();
+        let hired = thread.spawn(move || work(&shared, least)).is_ok();
         state.workers += usize::from(hired);
         hired
     }
@@ -277,7 +278,7 @@ fn is_late<W>(job: &Job<W>, turn: u64, now: Duration) -> bool {
 }
 
 /// A worker: takes queued work in order until the lane ends.
-fn work<W: Work>(shared: &Shared<W>) {
+fn work<W: Work>(shared: &Shared<W>, least: Duration) {
     let mut scratch = Vec::new();
     let mut state = lock(&shared.state);
     loop {
@@ -309,7 +310,7 @@ fn work<W: Work>(shared: &Shared<W>) {
             job.work = done;
             job.phase = Phase::Done { turn };
             // Slow but alive: the next turn waits twice what it took this time.
-            job.deadline = (used * 2).clamp(DEADLINE, MAX_DEADLINE);
+            job.deadline = (used * 2).clamp(least, MAX_DEADLINE);
         }
         let turn = state.turn;
         let busy = state.jobs.iter().any(|job| match job.phase {

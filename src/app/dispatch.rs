@@ -1,0 +1,140 @@
+//! From the typed request to the command, and from its result to streams and exit code.
+
+use super::agent::{self, Control};
+use super::cli::{Cli, Command, Common, LogFormat, Output, PlaybookCommand};
+use super::commands::{self, Streams, playbook::Shelf};
+use super::exit::Exit;
+use super::{playbooks, world};
+use crate::document::{Place, Problems};
+use crate::host::clock;
+use crate::playbook::Checks;
+use crate::steps::Kinds;
+use std::io::Write;
+use tracing_subscriber::EnvFilter;
+
+/// Runs the command. Results go to stdout, problems to stderr.
+pub async fn dispatch(cli: Cli) -> Exit {
+    let common = &cli.common;
+    let result = match begin_log(common) {
+        Ok(()) => run(common, &cli.command).await,
+        Err(problems) => Err(problems),
+    };
+    match result {
+        Ok((text, exit)) => {
+            // A reader that closed its end (`| head`) has what it wanted.
+            std::io::stdout().write_all(text.as_bytes()).ok();
+            exit
+        }
+        Err(reports) => {
+            for report in &reports {
+                eprintln!("{report}");
+            }
+            Exit::BadInput
+        }
+    }
+}
+
+async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<Problems>> {
+    match command {
+        Command::Agent(args) => agent::run(common, args)
+            .await
+            .map(|exit| (String::new(), exit)),
+        Command::Check { signatures } => commands::check::run(common, signatures).await,
+        Command::Status => commands::remote::status(common).await,
+        Command::Cases => commands::remote::cases(common).await,
+        Command::Explain { case } => commands::remote::explain(common, case.as_deref()).await,
+        Command::Approve { case } => {
+            commands::remote::control(common, &Control::Approve { case: case.clone() }).await
+        }
+        Command::Pause { reason } => {
+            commands::remote::control(
+                common,
+                &Control::Pause {
+                    reason: reason.clone(),
+                },
+            )
+            .await
+        }
+        Command::Resume => commands::remote::control(common, &Control::Resume).await,
+        Command::Signature(command) => commands::signature::run(common, command),
+        Command::Playbook(command) => playbook(common, command).map(|exit| (String::new(), exit)),
+        Command::Audit(command) => {
+            let dir = world::state_dir(common).join("audit");
+            let exit = with_streams(common, |streams| {
+                commands::audit::run(&dir, command, streams)
+            });
+            Ok((String::new(), exit))
+        }
+    }
+}
+
+fn playbook(common: &Common, command: &PlaybookCommand) -> Result<Exit, Vec<Problems>> {
+    let config = world::load_config(common).map_err(|problems| vec![problems])?;
+    let (catalogue, problems) = playbooks::load(&config);
+    let (root, _) = playbooks::trust_root(&config);
+    let checks = Checks {
+        kinds: &Kinds,
+        condition: &playbooks::check_condition,
+    };
+    let shelf = Shelf {
+        catalogue: &catalogue,
+        problems: &problems,
+        checks: &checks,
+        keys: &root.keys,
+        now: clock::now().wall,
+    };
+    Ok(with_streams(common, |streams| {
+        commands::playbook::run(&shelf, command, streams)
+    }))
+}
+
+/// Runs a command that writes as it goes. A reader that closed its end (`| head`) has what it wanted; any other failure to
+/// write is said.
+fn with_streams(
+    common: &Common,
+    command: impl FnOnce(&mut Streams<'_>) -> std::io::Result<Exit>,
+) -> Exit {
+    let (mut out, mut diagnostics) = (std::io::stdout().lock(), std::io::stderr());
+    let is_json = common.output == Output::Json;
+    let mut streams = Streams {
+        out: &mut out,
+        diagnostics: &mut diagnostics,
+        is_json,
+    };
+    match command(&mut streams) {
+        Ok(exit) => exit,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine,
+        Err(error) => {
+            eprintln!("nodemend: writing the output failed: {error}");
+            Exit::CannotTell
+        }
+    }
+}
+
+/// Logs go to stderr; commands that print a result log only warnings unless told otherwise.
+fn begin_log(common: &Common) -> Result<(), Vec<Problems>> {
+    let filter = EnvFilter::try_new(&common.log_level).map_err(|error| {
+        let mut problems = Problems::of("--log-level");
+        problems.add(
+            Place::default(),
+            format!(
+                "`{}` is no level: {error}; write error, warn, info, debug or trace",
+                common.log_level
+            ),
+        );
+        vec![problems]
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let begun = match common.log_format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    // A second logger can only come from a test that runs in this process.
+    if begun.is_err() {
+        tracing::debug!("logging was begun before");
+    }
+    Ok(())
+}
