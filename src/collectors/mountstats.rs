@@ -127,11 +127,10 @@ impl<'a> Mount<'a> {
     }
 
     fn transports(&self) -> impl Iterator<Item = &'a [u8]> {
-        let xprt = self.lines.iter().filter_map(|line| {
+        self.lines.iter().filter_map(|line| {
             let mut parts = fields(line);
             (parts.next() == Some(b"xprt:")).then(|| parts.rest())
-        });
-        xprt
+        })
     }
 
     fn put(&self, address: &[u8], seen: &mut Seen, sheet: &mut Sheet) -> Result<(), CollectError> {
