@@ -63,6 +63,7 @@ pub mod slabinfo;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod systemd;
 pub mod tapestats;
 pub mod tcpstat;
 pub mod text_format;
@@ -125,6 +126,7 @@ pub static TABLE: &[&Entry] = &[
     &sockstat::ENTRY,
     &softnet::ENTRY,
     &stat::ENTRY,
+    &systemd::ENTRY,
     &tapestats::ENTRY,
     &tcpstat::ENTRY,
     &textfile::ENTRY,
