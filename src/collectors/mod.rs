@@ -44,6 +44,7 @@ pub mod meminfo;
 pub mod mountstats;
 pub mod mountstats_table;
 pub mod netclass;
+pub mod netclass_table;
 pub mod netdev;
 pub mod netstat;
 pub mod nfs;
