@@ -205,8 +205,12 @@ impl Collector for Units {
             })?;
         let asked = runtime.block_on(Box::pin(self.ask()));
         self.sheet.write(turn.page);
-        // What PID 1 did not answer is told by the probe of systemd, with its evidence.
-        asked.map_err(|_| CollectError::NoData("answer of systemd"))
+        // Not `NoData`, so that it is asked again on the next page and not in the next epoch. What
+        // ails PID 1 is told by the probe of systemd, with its evidence.
+        asked.map_err(|_| CollectError::System {
+            call: "asking systemd over D-Bus",
+            source: nix::errno::Errno::EIO,
+        })
     }
 }
 
