@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How many messages may wait for the engine. Probes wait when it is full; nothing is lost.
-const INBOX: usize = 64;
+pub(super) const INBOX: usize = 64;
 /// How long a run may take to reach its next boundary when the process ends.
 const MAX_LEAVE: Duration = Duration::from_secs(20);
 /// How long the first full pass may take before the summary is printed all the same: the slowest deadline of a probe.
@@ -167,7 +167,7 @@ async fn record_start(core: &Arc<Core>, plan: &Plan) {
     }
 }
 
-fn spawn_probes(
+pub(super) fn spawn_probes(
     host: &Host,
     state_dir: &std::path::Path,
     core: &Arc<Core>,
@@ -193,6 +193,20 @@ fn spawn_probes(
     }
 }
 
+/// Ends when every probe has run once, or when some probe hangs for too long.
+pub(super) async fn first_pass(core: &Arc<Core>) {
+    let looked = async {
+        while !core.vision.has_looked() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(MAX_FIRST_PASS, looked).await.is_err() {
+        tracing::warn!("the first full pass is not done; some probe hangs");
+    }
+    // The last batch may still be on its way through the engine.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
 /// After the first full pass: goes on with interrupted runs, and tells a person at the terminal what was found.
 fn spawn_first_words(
     core: &Arc<Core>,
@@ -205,16 +219,7 @@ fn spawn_first_words(
     let paint = world::paint(common);
     let wants_words = common.output == crate::app::cli::Output::Text;
     tasks.spawn(async move {
-        let looked = async {
-            while !core.vision.has_looked() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(MAX_FIRST_PASS, looked).await.is_err() {
-            tracing::warn!("the first full pass is not done; some probe hangs");
-        }
-        // The last batch may still be on its way through the engine.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        first_pass(&core).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
             println!(

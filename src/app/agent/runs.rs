@@ -55,7 +55,11 @@ impl Runs {
         });
     }
 
-    fn course(&self, core: &Arc<Core>, cleared: &Cleared) -> Result<Course, String> {
+    /// The plan of a cleared proposal, ready to run.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    pub fn course(&self, core: &Arc<Core>, cleared: &Cleared) -> Result<Course, String> {
         let proposal = cleared.proposal();
         let engine = core.engine();
         let timeline = engine.judge().timeline();
@@ -79,6 +83,12 @@ impl Runs {
     /// Goes on with the runs that a restart interrupted, one after the other.
     pub async fn resume(core: Arc<Core>, shelf: Shelf, news: mpsc::Sender<Message>) {
         let Some(runs) = &core.runs else { return };
+        if let Err(error) = runs.runner.tidy_up(&shelf).await {
+            tracing::warn!(
+                error = chain(&error),
+                "a slot of an ended run is not freed; the next run takes it over"
+            );
+        }
         runs.tell_untold_ending(&core, &shelf, &news).await;
         for past in shelf.open_runs() {
             let case = past.opening.case();
