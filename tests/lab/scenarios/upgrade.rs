@@ -13,7 +13,8 @@ use crate::root;
 /// Packages are read once a minute, before and after; the upgrade itself takes 10 s.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(180);
 
-/// Present where the installed systemd is not the archive's newest one.
+/// Present where the installed systemd is not the archive's newest one. Two checks, so that no run begins before the probes of
+/// units have looked: one that does never learns how many units had failed before, and its soak never holds.
 const SIGNATURE: &str = r#"
 id: lab-systemd-outdated
 title: The archive has a newer systemd
@@ -21,7 +22,7 @@ severity: medium
 subsystem: systemd
 explain: The lab's stand-in for a version at risk.
 when: 'signal("package.version[systemd]") != "CANDIDATE"'
-for: 1 check
+for: 2 checks
 clearFor: 1 check
 evidence: ['systemd {{ signal("package.version[systemd]") }}']
 suggest: Upgrade it.
@@ -31,7 +32,7 @@ falsePositives: ["none: the lab installed it"]
 references: ["tests/lab/scenarios/upgrade.rs"]
 cases:
   - name: an older version
-    given: { package.version: { systemd: ["1"] } }
+    given: { package.version: { systemd: ["1", "1"] } }
     expect: present
   - name: the newest
     given: { package.version: { systemd: ["CANDIDATE"] } }
