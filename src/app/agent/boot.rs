@@ -186,30 +186,33 @@ pub fn boot_id(host: &Host) -> String {
 
 /// The inputs by which a configuration comes into force.
 pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
-    let mut inputs = vec![
-        Input::Limits(Limits {
-            windows: config.windows.clone(),
-            max_attempts: config.attempts.max,
-            attempts_span: config.attempts.span,
-            cooldown: config.attempts.cooldown,
-            ..Limits::default()
-        }),
-        Input::Rulebook(world::load_rules(config, &world::catalogue()).0),
-    ];
-    if let Some(runs) = &core.runs {
-        let playbooks = Arc::new(playbooks::load_with_floors(config, core.state_dir()).0);
-        *runs
-            .catalogue
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&playbooks);
-        inputs.push(Input::Remedies(remedies_of(&playbooks)));
-    }
+    let mut inputs = Vec::new();
     if core.standalone {
         let pause = core
             .engine()
             .ledger()
             .and_then(|ledger| ledger.pause.clone());
         inputs.push(Input::OptIn(standalone_opt_in(config, pause)));
+    }
+    inputs.push(Input::Limits(Limits {
+        windows: config.windows.clone(),
+        max_attempts: config.attempts.max,
+        attempts_span: config.attempts.span,
+        cooldown: config.attempts.cooldown,
+        ..Limits::default()
+    }));
+    inputs.push(Input::Rulebook(
+        world::load_rules(config, &world::catalogue()).0,
+    ));
+    // Last: with playbooks the gates are asked, and they should see the settings.
+    if let Some(runs) = &core.runs {
+        let playbooks = Arc::new(playbooks::load_with_floors(config, core.state_dir()).0);
+        let remedies = remedies_of(&playbooks);
+        *runs
+            .catalogue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = playbooks;
+        inputs.push(Input::Remedies(remedies));
     }
     inputs
 }
