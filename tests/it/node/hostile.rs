@@ -107,7 +107,7 @@ fn files_that_are_something_else_still_give_a_page() {
     });
     // Root reads them nevertheless; an ordinary user does not.
     break_every(2, |_, path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     });
 }
 
