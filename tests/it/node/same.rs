@@ -1,6 +1,7 @@
 //! The comparison with node_exporter and the table of known differences.
 
 use std::fs;
+use std::path::Path;
 
 use super::page::{differences, parse};
 use super::{ours, theirs, tree};
@@ -139,4 +140,42 @@ fn families_equal_those_of_debians_node_exporter() {
         &ours::text(root.path(), &collectors),
         &KNOWN_1_5,
     );
+}
+
+/// What has no tree to be read from: the kernel's answers over netlink, and files of this machine.
+#[test]
+fn series_of_this_machine_equal_those_of_debians_node_exporter() {
+    let collectors = [
+        "qdisc",
+        "tcpstat",
+        "interrupts",
+        "buddyinfo",
+        "cgroups",
+        "ksmd",
+        "slabinfo",
+    ];
+    let root = Path::new("/");
+    let (before, ours, after) = (
+        parse(&theirs::text(root, &collectors)),
+        parse(&ours::text(root, &collectors)),
+        parse(&theirs::text(root, &collectors)),
+    );
+    let mut compared = 0;
+    for (name, theirs) in &before {
+        if OWN.contains(&name.as_str()) || name.starts_with("promhttp_") {
+            continue;
+        }
+        let Some(found) = ours.get(name) else {
+            assert!(name == "node_exporter_build_info", "{name}: only theirs");
+            continue;
+        };
+        assert_eq!((&theirs.help, &theirs.kind), (&found.help, &found.kind));
+        // Sockets and slabs come and go: what was there before and after must be there between.
+        let stays = |labels: &&String| after[name].samples.contains_key(*labels);
+        for labels in theirs.samples.keys().filter(stays) {
+            assert!(found.samples.contains_key(labels), "{name}{{{labels}}}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared}");
 }
