@@ -33,12 +33,20 @@ impl Answer {
 
     /// The server's words, where it refused.
     pub fn message(&self) -> &str {
-        self.body["message"].as_str().or(self.body.as_str()).unwrap_or_default()
+        self.body["message"]
+            .as_str()
+            .or(self.body.as_str())
+            .unwrap_or_default()
     }
 
     /// The body of a call that must succeed.
     pub fn expect(self, what: &str) -> Value {
-        assert!(self.is_success(), "{what}: {} {}", self.code, self.message());
+        assert!(
+            self.is_success(),
+            "{what}: {} {}",
+            self.code,
+            self.message()
+        );
         self.body
     }
 }
@@ -55,7 +63,10 @@ impl Caller {
             config.default_retry = false;
             Client::try_from(config).expect("a client of a sound configuration")
         });
-        Self { runtime: Rc::clone(runtime), client }
+        Self {
+            runtime: Rc::clone(runtime),
+            client,
+        }
     }
 
     /// GET.
@@ -75,12 +86,20 @@ impl Caller {
 
     /// PATCH, strategic merge: lists with keys are merged by them, as agents must do.
     pub fn patch(&self, path: &str, patch: &Value) -> Answer {
-        self.call(Method::PATCH, path, Some(("application/strategic-merge-patch+json", patch)))
+        self.call(
+            Method::PATCH,
+            path,
+            Some(("application/strategic-merge-patch+json", patch)),
+        )
     }
 
     /// PATCH, JSON merge: lists are replaced whole.
     pub fn merge(&self, path: &str, patch: &Value) -> Answer {
-        self.call(Method::PATCH, path, Some(("application/merge-patch+json", patch)))
+        self.call(
+            Method::PATCH,
+            path,
+            Some(("application/merge-patch+json", patch)),
+        )
     }
 
     /// DELETE with the preconditions that free a slot.
@@ -106,16 +125,28 @@ impl Caller {
             request = request.header("content-type", kind);
             content = value.to_string().into_bytes();
         }
-        let request = request.body(Body::from(content)).expect("a test's path is a URI");
+        let request = request
+            .body(Body::from(content))
+            .expect("a test's path is a URI");
         self.runtime.block_on(async {
             let response = match self.client.send(request).await {
                 Ok(response) => response,
-                Err(error) => return Answer { code: 0, body: json!(chain(&error)) },
+                Err(error) => {
+                    return Answer {
+                        code: 0,
+                        body: json!(chain(&error)),
+                    };
+                }
             };
             let code = response.status().as_u16();
             let bytes = match response.into_body().collect().await {
                 Ok(bytes) => bytes.to_bytes(),
-                Err(error) => return Answer { code: 0, body: json!(chain(&error)) },
+                Err(error) => {
+                    return Answer {
+                        code: 0,
+                        body: json!(chain(&error)),
+                    };
+                }
             };
             let body = serde_json::from_slice(&bytes)
                 .unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));

@@ -61,23 +61,47 @@ fn digest(source: &Path) -> String {
         hash.update(text);
     }
     hash.update(LDFLAGS);
-    let go = Command::new("go").args(["env", "GOVERSION", "GOARCH"]).output();
-    hash.update(go.expect("Go is installed (https://go.dev/dl, 1.24 or newer)").stdout);
-    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    let go = Command::new("go")
+        .args(["env", "GOVERSION", "GOARCH"])
+        .output();
+    hash.update(
+        go.expect("Go is installed (https://go.dev/dl, 1.24 or newer)")
+            .stdout,
+    );
+    hash.finalize()
+        .iter()
+        .take(12)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn build(source: &Path, home: &Path, binary: &Path) {
-    eprintln!("building the control plane into {} (once, about 5 minutes)", home.display());
+    eprintln!(
+        "building the control plane into {} (once, about 5 minutes)",
+        home.display()
+    );
     let partial = home.join("partial");
     let status = Command::new("nice")
-        .args(["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", LDFLAGS, "-o"])
+        .args([
+            "go",
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            LDFLAGS,
+            "-o",
+        ])
         .arg(&partial)
         .arg(".")
         .current_dir(source)
         .env("CGO_ENABLED", "0")
         .status()
         .expect("nice and go are installed");
-    assert!(status.success(), "go build of {} failed: {status}", source.display());
+    assert!(
+        status.success(),
+        "go build of {} failed: {status}",
+        source.display()
+    );
     // A build cut off half way must never be found by the next run.
     fs::rename(&partial, binary).expect("a rename within one directory");
 }

@@ -50,12 +50,18 @@ impl ControlPlane {
         fs::create_dir_all(&dir).expect("the target directory can be written");
         fs::write(dir.join("audit-policy.yaml"), AUDIT_POLICY).expect("a writable directory");
         let server = format!("https://{ADDRESS}");
-        let pki = Pki::new(dir.join("pki"), &server, &[ADDRESS, SERVICE_ADDRESS, "127.0.0.1"]);
+        let pki = Pki::new(
+            dir.join("pki"),
+            &server,
+            &[ADDRESS, SERVICE_ADDRESS, "127.0.0.1"],
+        );
         // The programs come first: building them is not part of a start.
         let (etcd, api) = (etcd_command(&dir), api_command(&dir, &pki));
         let etcd = Process::start("etcd", etcd, &dir);
         let api = Process::start("kube-apiserver", api, &dir);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let mut plane = Self {
             etcd,
             api,
@@ -72,15 +78,25 @@ impl ControlPlane {
     /// The same with controller-manager and scheduler: garbage collection, DaemonSets, taints.
     pub fn start_with_controllers(name: &str) -> Self {
         let mut plane = Self::start(name);
-        for command in [controllers_command(&plane.pki), scheduler_command(&plane.pki)] {
+        for command in [
+            controllers_command(&plane.pki),
+            scheduler_command(&plane.pki),
+        ] {
             let component = command.iter().find(|word| word.starts_with("kube-"));
-            let component = component.expect("both commands name their component").clone();
-            plane.controllers.push(Process::start(&component, command, &plane.dir));
+            let component = component
+                .expect("both commands name their component")
+                .clone();
+            plane
+                .controllers
+                .push(Process::start(&component, command, &plane.dir));
         }
         // The API server is of use to a pod only once these two exist.
         let admin = plane.admin();
         until("the default service account exists", READY_WITHIN, || {
-            admin.get("/api/v1/namespaces/default/serviceaccounts/default").code == 200
+            admin
+                .get("/api/v1/namespaces/default/serviceaccounts/default")
+                .code
+                == 200
         });
         plane
     }
@@ -143,13 +159,19 @@ impl ControlPlane {
             .output()
             .expect("kubectl can be started");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
     }
 
     /// Applies a kustomization of `manifests/` as the server would see it from an operator:
     /// server-side, every unknown or doubled field an error.
     pub fn apply(&self, kustomization: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(kustomization);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("manifests")
+            .join(kustomization);
         let path = path.display().to_string();
         let apply = ["apply", "-k", &path, "--server-side", "--validate=strict"];
         if let Err(errors) = self.kubectl(&apply) {
@@ -160,17 +182,25 @@ impl ControlPlane {
     /// Resident bytes of each component.
     pub fn memory(&self) -> Vec<(String, u64)> {
         let all = [&self.etcd, &self.api].into_iter().chain(&self.controllers);
-        all.map(|process| (process.name().to_owned(), process.resident_bytes())).collect()
+        all.map(|process| (process.name().to_owned(), process.resident_bytes()))
+            .collect()
     }
 }
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        for process in self.controllers.iter_mut().chain([&mut self.api, &mut self.etcd]) {
+        for process in self
+            .controllers
+            .iter_mut()
+            .chain([&mut self.api, &mut self.etcd])
+        {
             process.kill();
         }
         if std::thread::panicking() {
-            eprintln!("the control plane's logs are kept in {}", self.dir.display());
+            eprintln!(
+                "the control plane's logs are kept in {}",
+                self.dir.display()
+            );
         } else if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("cannot remove {}: {error}", self.dir.display());
         }
@@ -188,7 +218,10 @@ fn enter_own_network() {
         "link set br0 up".to_owned(),
     ] {
         let status = Command::new("ip").args(arguments.split(' ')).status();
-        assert!(status.expect("iproute2 is installed").success(), "ip {arguments}");
+        assert!(
+            status.expect("iproute2 is installed").success(),
+            "ip {arguments}"
+        );
     }
 }
 
@@ -228,9 +261,15 @@ fn api_command(dir: &Path, pki: &Pki) -> Vec<String> {
         "--allow-privileged --kubelet-preferred-address-types InternalIP".to_owned(),
         format!("--kubelet-client-certificate {}", file("admin.crt")),
         format!("--kubelet-client-key {}", file("admin.key")),
-        format!("--audit-policy-file {}", dir.join("audit-policy.yaml").display()),
+        format!(
+            "--audit-policy-file {}",
+            dir.join("audit-policy.yaml").display()
+        ),
         // Blocking: a call's line is written before its answer is sent.
-        format!("--audit-log-mode blocking --audit-log-path {}", dir.join("audit.log").display()),
+        format!(
+            "--audit-log-mode blocking --audit-log-path {}",
+            dir.join("audit.log").display()
+        ),
     ];
     command("kube-apiserver", &flags.join(" "))
 }

@@ -30,20 +30,34 @@ pub struct Agent {
 impl Agent {
     /// Registers `node` and binds an agent's pod to it.
     pub fn join(plane: &ControlPlane, node: &str) -> Self {
+        let bare = Self::join_bare(plane, node);
+        let token = token(plane, node, ACCOUNT);
+        Self {
+            caller: plane.token_caller(&token),
+            token,
+            ..bare
+        }
+    }
+
+    /// Registers `node` only: no pod, and a token that nobody accepts.
+    pub fn join_bare(plane: &ControlPlane, node: &str) -> Self {
         let admin = plane.admin();
         let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node,
             "labels": { "topology.kubernetes.io/zone": "a" } } });
-        let object = admin.create("/api/v1/nodes", &object).expect("register the node");
+        let object = admin
+            .create("/api/v1/nodes", &object)
+            .expect("register the node");
         let status = json!({ "status": { "addresses": [{ "type": "Hostname", "address": node }],
             "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }] } });
         let path = format!("/api/v1/nodes/{node}/status");
-        admin.patch(&path, &status).expect("report the node's status");
-        let token = token(plane, node, ACCOUNT);
+        admin
+            .patch(&path, &status)
+            .expect("report the node's status");
         Self {
             node: node.to_owned(),
             uid: text(&object["metadata"]["uid"]),
-            caller: plane.token_caller(&token),
-            token,
+            caller: plane.token_caller("none"),
+            token: "none".to_owned(),
         }
     }
 
@@ -95,7 +109,11 @@ pub fn token(plane: &ControlPlane, node: &str, account: &str) -> String {
     let pod = admin.create(pods, &pod).expect("bind a pod to the node");
     let bound = json!({ "kind": "Pod", "apiVersion": "v1", "name": name,
         "uid": pod["metadata"]["uid"] });
-    mint(plane, account, &json!({ "expirationSeconds": 3600, "boundObjectRef": bound }))
+    mint(
+        plane,
+        account,
+        &json!({ "expirationSeconds": 3600, "boundObjectRef": bound }),
+    )
 }
 
 /// A token of `account` by the TokenRequest API with `spec`.
@@ -108,5 +126,8 @@ pub fn mint(plane: &ControlPlane, account: &str, spec: &Value) -> String {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().expect("the server fills this field").to_owned()
+    value
+        .as_str()
+        .expect("the server fills this field")
+        .to_owned()
 }

@@ -5,13 +5,18 @@
 //!
 //! In the order of use: `binaries` the control plane's programs and their cache, `process` one
 //! supervised child, `pki` certificates, `controlplane` all of it together, `api` one caller,
-//! `audit` what the server wrote down, `fleet` nodes, pods and tokens; then the tests.
+//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `invariants` the checker of what was written; then the
+//! tests.
 
 mod api;
 mod audit;
 mod binaries;
 mod controlplane;
 mod fleet;
+mod hostile;
+mod invariants;
+mod manifests;
 mod matrix;
 mod pki;
 mod process;
+mod server;

@@ -18,11 +18,17 @@ impl Pki {
     /// `addresses` are the IPs on which it is reached.
     pub fn new(dir: PathBuf, server: &str, addresses: &[&str]) -> Self {
         fs::create_dir_all(&dir).expect("the lab's directory can be written");
-        let pki = Self { dir, server: server.to_owned() };
+        let pki = Self {
+            dir,
+            server: server.to_owned(),
+        };
         pki.key("ca");
         pki.openssl("req -x509 -new -key ca.key -subj /CN=lab-ca -days 30 -out ca.crt");
         pki.openssl("genrsa -out sa.key 2048");
-        let names: Vec<String> = addresses.iter().map(|address| format!("IP:{address}")).collect();
+        let names: Vec<String> = addresses
+            .iter()
+            .map(|address| format!("IP:{address}"))
+            .collect();
         let names = format!("{},DNS:kubernetes.default.svc", names.join(","));
         pki.sign("apiserver", "kube-apiserver", "lab", Some(&names));
         for (name, user, group) in [
@@ -44,7 +50,12 @@ impl Pki {
     /// The kubelet of `node`: its client identity, and its serving certificate for `address`.
     pub fn kubelet(&self, node: &str, address: &str) {
         let names = format!("DNS:{node},IP:{address}");
-        self.sign(node, &format!("system:node:{node}"), "system:nodes", Some(&names));
+        self.sign(
+            node,
+            &format!("system:node:{node}"),
+            "system:nodes",
+            Some(&names),
+        );
         self.write_kubeconfig(node);
     }
 
@@ -69,7 +80,9 @@ impl Pki {
         let mut parts = token.split('.');
         let (header, claims) = (parts.next().expect("a JWT"), parts.next().expect("a JWT"));
         let mut claims: Value = serde_json::from_slice(&base64url_decode(claims)).expect("JSON");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
         let end = (now - ago).as_secs();
         claims["exp"] = json!(end);
         claims["iat"] = json!(end - 600);
@@ -82,7 +95,9 @@ impl Pki {
     }
 
     fn key(&self, name: &str) {
-        self.openssl(&format!("ecparam -name prime256v1 -genkey -noout -out {name}.key"));
+        self.openssl(&format!(
+            "ecparam -name prime256v1 -genkey -noout -out {name}.key"
+        ));
     }
 
     fn sign(&self, name: &str, user: &str, group: &str, names: Option<&str>) {
@@ -120,7 +135,8 @@ impl Pki {
     }
 
     fn document(&self, user: &Value) -> String {
-        let cluster = json!({ "server": self.server, "certificate-authority": self.path("ca.crt") });
+        let cluster =
+            json!({ "server": self.server, "certificate-authority": self.path("ca.crt") });
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{ "name": "lab", "cluster": cluster }],
@@ -135,7 +151,9 @@ impl Pki {
 pub fn inline(kubeconfig: &str) -> String {
     let mut document: Value = serde_json::from_str(kubeconfig).expect("our kubeconfigs are JSON");
     for (list, section) in [("clusters", "cluster"), ("users", "user")] {
-        let section = document[list][0][section].as_object_mut().expect("an object");
+        let section = document[list][0][section]
+            .as_object_mut()
+            .expect("an object");
         for key in ["certificate-authority", "client-certificate", "client-key"] {
             if let Some(path) = section.remove(key) {
                 let file = fs::read(Path::new(path.as_str().expect("a path"))).expect("a PEM file");
@@ -148,7 +166,8 @@ pub fn inline(kubeconfig: &str) -> String {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn base64(bytes: &[u8]) -> String {
+/// Standard base64 with padding.
+pub fn base64(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
         let mut group = [0_u8; 3];
@@ -164,14 +183,20 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn base64url(bytes: &[u8]) -> String {
-    base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
+    base64(bytes)
+        .trim_end_matches('=')
+        .replace('+', "-")
+        .replace('/', "_")
 }
 
 fn base64url_decode(text: &str) -> Vec<u8> {
     let text = text.replace('-', "+").replace('_', "/");
     let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
     for letter in text.bytes() {
-        let index = ALPHABET.iter().position(|known| *known == letter).expect("base64url");
+        let index = ALPHABET
+            .iter()
+            .position(|known| *known == letter)
+            .expect("base64url");
         bits = (bits << 6) | u32::try_from(index).expect("below 64");
         held += 6;
         if held >= 8 {

@@ -20,7 +20,12 @@ impl Process {
     /// Starts `argv`, appending its output to `<name>.log` in `dir`.
     pub fn start(name: &str, argv: Vec<String>, dir: &Path) -> Self {
         let log = dir.join(format!("{name}.log"));
-        let mut process = Self { name: name.to_owned(), argv, log, child: None };
+        let mut process = Self {
+            name: name.to_owned(),
+            argv,
+            log,
+            child: None,
+        };
         process.restart();
         process
     }
@@ -28,7 +33,11 @@ impl Process {
     /// Ends it if it runs, and starts it again with the same arguments.
     pub fn restart(&mut self) {
         self.kill();
-        let out = File::options().create(true).append(true).open(&self.log).expect("a log file");
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log file");
         let err = out.try_clone().expect("a second handle of the log file");
         // setpriv: if the test is killed and no `Drop` runs, the kernel ends the child all the same.
         let child = Command::new("setpriv")
@@ -81,7 +90,9 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("VmRSS is in kB");
+        let kib = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .expect("VmRSS is in kB");
         kib.trim().parse::<u64>().expect("VmRSS is a number") * 1024
     }
 
@@ -89,7 +100,11 @@ impl Process {
     pub fn ensure_alive(&mut self) {
         let child = self.child.as_mut().expect("the process was started");
         if let Some(status) = child.try_wait().expect("its own child can be asked") {
-            panic!("{} ended ({status}); the end of its log:\n{}", self.name, self.tail());
+            panic!(
+                "{} ended ({status}); the end of its log:\n{}",
+                self.name,
+                self.tail()
+            );
         }
     }
 
