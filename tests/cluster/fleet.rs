@@ -43,12 +43,16 @@ impl Agent {
     pub fn join_bare(plane: &ControlPlane, node: &str) -> Self {
         let admin = plane.admin();
         let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node,
-            "labels": { "topology.kubernetes.io/zone": "a" } } });
+            "labels": { "topology.kubernetes.io/zone": "a", "kubernetes.io/os": "linux" } } });
         let object = admin
             .create("/api/v1/nodes", &object)
             .expect("register the node");
-        let status = json!({ "status": { "addresses": [{ "type": "Hostname", "address": node }],
-            "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }] } });
+        let room = json!({ "cpu": "4", "memory": "8Gi", "pods": "110" });
+        let status = json!({ "status": {
+            "addresses": [{ "type": "Hostname", "address": node }],
+            "capacity": room, "allocatable": room,
+            "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
+        } });
         let path = format!("/api/v1/nodes/{node}/status");
         admin
             .patch(&path, &status)

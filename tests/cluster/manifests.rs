@@ -14,6 +14,7 @@ use crate::fleet::Agent;
 use crate::process::until;
 
 const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+const PODS: &str = "/api/v1/namespaces/nodemend/pods";
 const DAEMON_SET: &str = "/apis/apps/v1/namespaces/nodemend/daemonsets/nodemend";
 
 #[test]
@@ -29,11 +30,14 @@ fn every_overlay_applies_and_every_policy_type_checks() {
         // A second time: what the server filled in is no conflict.
         plane.apply(&format!("overlays/{overlay}"));
         let wanted = admin.get(DAEMON_SET).expect("the DaemonSet exists");
-        until(
-            &format!("{overlay}: a pod on the node"),
-            Duration::from_secs(60),
-            || pods(&admin).iter().any(|pod| runs(pod, &wanted, &node)),
-        );
+        let what = format!("{overlay}: a pod on the node");
+        until(&what, Duration::from_secs(60), || {
+            pods(&admin).iter().any(|pod| runs(pod, &wanted, &node))
+        });
+        // There is no kubelet here that would let go of the pod when the next overlay replaces it.
+        admin
+            .delete(&format!("{PODS}?gracePeriodSeconds=0"))
+            .expect("remove the pods");
     }
     for component in children("components") {
         plane.apply(&format!("components/{component}"));
@@ -78,9 +82,7 @@ fn runs(pod: &Value, wanted: &Value, node: &Agent) -> bool {
 }
 
 fn pods(admin: &Caller) -> Vec<Value> {
-    let list = admin
-        .get("/api/v1/namespaces/nodemend/pods")
-        .expect("list the pods");
+    let list = admin.get(PODS).expect("list the pods");
     list["items"].as_array().cloned().unwrap_or_default()
 }
 

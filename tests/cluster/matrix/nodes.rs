@@ -360,11 +360,22 @@ fn spec(scene: &Scene, spec: Value) -> Answer {
         .patch(&scene.own.node_path(), &json!({ "spec": spec }))
 }
 
+/// Taints are one atomic list: whoever adds one writes the others again.
 fn taint(scene: &Scene, key: &str, effect: &str) -> Answer {
-    spec(
-        scene,
-        json!({ "taints": [{ "key": key, "effect": effect }] }),
-    )
+    let node = scene
+        .own
+        .caller
+        .get(&scene.own.node_path())
+        .expect("read the Node");
+    let mut taints = node["spec"]["taints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    taints.retain(|taint| taint["key"] != key);
+    taints.push(json!({ "key": key, "effect": effect }));
+    let version = json!({ "resourceVersion": node["metadata"]["resourceVersion"] });
+    let patch = json!({ "metadata": version, "spec": { "taints": taints } });
+    scene.own.caller.patch(&scene.own.node_path(), &patch)
 }
 
 fn cordon(scene: &Scene, unschedulable: Value, note: Value) -> Answer {
