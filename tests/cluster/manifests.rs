@@ -34,7 +34,8 @@ fn every_overlay_applies_and_every_policy_type_checks() {
         until(&what, Duration::from_secs(60), || {
             pods(&admin).iter().any(|pod| runs(pod, &wanted, &node))
         });
-        // There is no kubelet here that would let go of the pod when the next overlay replaces it.
+        // No kubelet here lets go of a pod when the next overlay replaces it.
+        admin.delete(DAEMON_SET).expect("remove the DaemonSet");
         admin
             .delete(&format!("{PODS}?gracePeriodSeconds=0"))
             .expect("remove the pods");
