@@ -14,6 +14,7 @@ mod binaries;
 mod controlplane;
 mod fleet;
 mod hostile;
+mod image;
 mod invariants;
 mod manifests;
 mod matrix;
