@@ -1,0 +1,651 @@
+//! All cases of this node.
+
+use super::case::Case;
+use super::state::{CaseEvent, CaseState, ClosingReason, IllegalEdge};
+use crate::policy::{CaseId, RunId};
+use crate::signal::{Subject, Timestamp};
+use crate::signatures::{Hold, Judgement, Severity, Signature, Streak, Verdict};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How many cases may be open or suspected at once. A node with more is beyond mending; new ones are refused and counted.
+pub const MAX_OPEN_CASES: usize = 500;
+
+/// How many closed cases are remembered for `cases` and `explain`.
+const MAX_CLOSED_CASES: usize = 100;
+
+/// What the book needs to know of a signature.
+#[derive(Debug, Clone)]
+pub struct SignatureTerms {
+    /// How long present before a case opens.
+    pub hold: Hold,
+    /// How long absent before it closes.
+    pub clear: Hold,
+    /// How bad.
+    pub severity: Severity,
+    /// Signatures of which this one is the cause.
+    pub hides: Vec<String>,
+}
+
+impl From<&Signature> for SignatureTerms {
+    fn from(signature: &Signature) -> Self {
+        Self {
+            hold: signature.hold,
+            clear: signature.clear,
+            severity: signature.severity,
+            hides: signature.hides.clone(),
+        }
+    }
+}
+
+/// A case carried over a restart of the agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownCase {
+    /// Its number.
+    pub id: CaseId,
+    /// Its signature.
+    pub signature: Arc<str>,
+    /// What it is about.
+    pub subject: Subject,
+    /// When it was confirmed.
+    pub opened: Timestamp,
+    /// Whether it needs a human.
+    pub needs_human: bool,
+    /// Runs for it.
+    pub runs: Vec<RunId>,
+}
+
+/// What became of a case in one turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseChange {
+    /// The case after the change.
+    pub case: Case,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// The kinds of change that people hear about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was confirmed.
+    Opened,
+    /// It moved from one open state to another.
+    Moved(CaseState),
+    /// It is over.
+    Closed(ClosingReason),
+}
+
+type Place = (Arc<str>, Subject);
+
+/// All cases of this node.
+#[derive(Debug, Clone)]
+pub struct CaseBook {
+    terms: BTreeMap<Arc<str>, SignatureTerms>,
+    cases: BTreeMap<Place, Case>,
+    closed: Vec<Case>,
+    next_id: u64,
+    refused: u64,
+}
+
+impl CaseBook {
+    /// An empty book for these signatures; numbers go on from `next_id`.
+    pub fn new(terms: BTreeMap<Arc<str>, SignatureTerms>, next_id: u64) -> Self {
+        Self {
+            terms,
+            cases: BTreeMap::new(),
+            closed: Vec::new(),
+            next_id: next_id.max(1),
+            refused: 0,
+        }
+    }
+
+    /// Takes over the cases of before a restart. They stay open until they are seen to be gone, but nothing acts on them
+    /// before they are seen again.
+    pub fn restore(&mut self, known: impl IntoIterator<Item = KnownCase>, now: Timestamp) {
+        for known in known {
+            self.next_id = self.next_id.max(known.id.0 + 1);
+            let state = if known.needs_human {
+                CaseState::NeedsHuman
+            } else {
+                CaseState::Confirmed
+            };
+            let case = Case {
+                id: Some(known.id),
+                signature: known.signature.clone(),
+                subject: known.subject.clone(),
+                state,
+                first_seen: known.opened,
+                opened: Some(known.opened),
+                last_seen: known.opened,
+                evidence: Vec::new(),
+                unknown: Some("not seen since the agent restarted".to_owned()),
+                streak: Streak::begin(now.uptime, false),
+                restored: true,
+                runs: known.runs,
+                mended: false,
+            };
+            self.cases.insert((known.signature, known.subject), case);
+        }
+    }
+
+    /// Replaces the signatures' terms after a reload. Cases of signatures that are no longer in force are closed.
+    pub fn reload(&mut self, terms: BTreeMap<Arc<str>, SignatureTerms>) -> Vec<CaseChange> {
+        self.terms = terms;
+        let retired: Vec<Place> = self
+            .cases
+            .iter()
+            .filter(|((signature, _), case)| {
+                !self.terms.contains_key(signature) && case.state != CaseState::Treating
+            })
+            .map(|(place, _)| place.clone())
+            .collect();
+        retired
+            .into_iter()
+            .filter_map(|place| self.step(&place, CaseEvent::Retired))
+            .collect()
+    }
+
+    /// The number that the next case will get.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// How many suspicions were refused because [`MAX_OPEN_CASES`] was reached.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Cases that are suspected or open.
+    pub fn current(&self) -> impl Iterator<Item = &Case> {
+        self.cases.values()
+    }
+
+    /// Cases that are open, worst first, oldest first.
+    pub fn open(&self) -> Vec<&Case> {
+        let mut open: Vec<&Case> = self
+            .cases
+            .values()
+            .filter(|case| case.state.is_open())
+            .collect();
+        open.sort_by_key(|case| {
+            (
+                self.terms.get(&case.signature).map(|terms| terms.severity),
+                case.id,
+            )
+        });
+        open
+    }
+
+    /// Cases that are over, newest last.
+    pub fn closed(&self) -> &[Case] {
+        &self.closed
+    }
+
+    /// The case with this number, open or over.
+    pub fn find(&self, id: CaseId) -> Option<&Case> {
+        self.cases
+            .values()
+            .chain(&self.closed)
+            .find(|case| case.id == Some(id))
+    }
+
+    /// The open case that is the cause of this one, if there is one.
+    pub fn cause_of(&self, case: &Case) -> Option<&Case> {
+        self.cases.values().find(|other| {
+            other.state.is_open()
+                && other.signature != case.signature
+                && self
+                    .terms
+                    .get(&other.signature)
+                    .is_some_and(|terms| terms.hides.iter().any(|id| **id == *case.signature))
+                // Of two that hide each other neither does: that is a mistake in the rules, not a diagnosis.
+                && !self.terms.get(&case.signature).is_some_and(|terms| {
+                    terms.hides.iter().any(|id| **id == *other.signature)
+                })
+        })
+    }
+
+    /// Takes in verdicts.
+    pub fn advance(&mut self, now: Timestamp, judgements: &[Judgement]) -> Vec<CaseChange> {
+        let mut changes = Vec::new();
+        for judgement in judgements {
+            let place = (judgement.signature.clone(), judgement.subject.clone());
+            let change = match &judgement.verdict {
+                Verdict::Present(evidence) => self.seen(now, &place, evidence, judgement.is_check),
+                Verdict::Absent => self.gone(now, &place, judgement.is_check),
+                Verdict::Unknown(reason) => {
+                    // Neither opens nor closes, and does not count towards a hold; the streak stands still.
+                    if let Some(case) = self.cases.get_mut(&place) {
+                        case.unknown = Some(reason.to_string());
+                    }
+                    None
+                }
+            };
+            changes.extend(change);
+        }
+        changes
+    }
+
+    /// Closes cases whose subject is no longer listed, where the list itself was read.
+    pub fn drop_gone_subjects(&mut self, signature: &str, present: &[Subject]) -> Vec<CaseChange> {
+        let gone: Vec<Place> = self
+            .cases
+            .iter()
+            .filter(|((id, subject), case)| {
+                **id == *signature
+                    && !present.contains(subject)
+                    && case.state != CaseState::Treating
+            })
+            .map(|(place, _)| place.clone())
+            .collect();
+        gone.into_iter()
+            .filter_map(|place| self.step(&place, CaseEvent::SubjectGone))
+            .collect()
+    }
+
+    fn seen(
+        &mut self,
+        now: Timestamp,
+        place: &Place,
+        evidence: &[String],
+        is_check: bool,
+    ) -> Option<CaseChange> {
+        let hold = self.terms.get(&place.0)?.hold;
+        if !self.cases.contains_key(place) {
+            if self.cases.len() >= MAX_OPEN_CASES {
+                self.refused = self.refused.saturating_add(1);
+                return None;
+            }
+            self.cases.insert(place.clone(), suspicion(place, now));
+        }
+        let case = self.cases.get_mut(place)?;
+        let was_away = matches!(case.state, CaseState::Clearing) || case.restored;
+        if was_away || case.last_seen == case.first_seen && case.streak.checks == 0 {
+            case.streak = Streak::begin(now.uptime, is_check);
+        } else {
+            case.streak.go_on(is_check);
+        }
+        case.last_seen = now;
+        case.restored = false;
+        case.unknown = None;
+        evidence.clone_into(&mut case.evidence);
+        let held = case.streak.meets(hold, now.uptime);
+        let event = match case.state {
+            CaseState::Suspected if held => CaseEvent::HoldMet,
+            _ => CaseEvent::Seen,
+        };
+        if event == CaseEvent::HoldMet {
+            case.id = Some(CaseId(self.next_id));
+            case.opened = Some(now);
+            self.next_id += 1;
+        }
+        self.step(place, event)
+    }
+
+    fn gone(&mut self, now: Timestamp, place: &Place, is_check: bool) -> Option<CaseChange> {
+        let clear = self.terms.get(&place.0)?.clear;
+        let case = self.cases.get_mut(place)?;
+        case.unknown = None;
+        if matches!(case.state, CaseState::Clearing) && !case.restored {
+            case.streak.go_on(is_check);
+        } else if !matches!(case.state, CaseState::Treating) {
+            case.streak = Streak::begin(now.uptime, is_check);
+        }
+        case.restored = false;
+        let cleared = matches!(case.state, CaseState::Clearing | CaseState::Confirmed)
+            && case.streak.meets(clear, now.uptime);
+        let after_run = case.mended;
+        let event = if cleared {
+            CaseEvent::ClearMet { after_run }
+        } else {
+            CaseEvent::Gone
+        };
+        self.step(place, event)
+    }
+
+    /// A run for the case began, or ended.
+    ///
+    /// # Errors
+    /// [`IllegalEdge`] if the case's state does not allow it; a case that is over is one.
+    pub fn note_run(
+        &mut self,
+        id: CaseId,
+        run: RunId,
+        event: CaseEvent,
+        now: Timestamp,
+    ) -> Result<Option<CaseChange>, IllegalEdge> {
+        let Some(place) = self.place_of(id) else {
+            return Err(IllegalEdge {
+                state: CaseState::Closed(ClosingReason::Cleared),
+                event,
+            });
+        };
+        let Some(case) = self.cases.get_mut(&place) else {
+            return Ok(None);
+        };
+        case.state.next(event)?;
+        if event == CaseEvent::RunBegan {
+            case.runs.push(run);
+        }
+        if event == CaseEvent::RunMended {
+            case.mended = true;
+            case.streak = Streak::begin(now.uptime, false);
+        }
+        Ok(self.step(&place, event))
+    }
+
+    /// A person says that a case that needs a human may be tried again.
+    ///
+    /// # Errors
+    /// [`IllegalEdge`] if it does not need one.
+    pub fn retry(&mut self, id: CaseId) -> Result<Option<CaseChange>, IllegalEdge> {
+        let event = CaseEvent::HumanRetries;
+        let Some(place) = self.place_of(id) else {
+            return Err(IllegalEdge {
+                state: CaseState::Closed(ClosingReason::Cleared),
+                event,
+            });
+        };
+        if let Some(case) = self.cases.get(&place) {
+            case.state.next(event)?;
+        }
+        Ok(self.step(&place, event))
+    }
+
+    fn place_of(&self, id: CaseId) -> Option<Place> {
+        self.cases
+            .iter()
+            .find(|(_, case)| case.id == Some(id))
+            .map(|(place, _)| place.clone())
+    }
+
+    /// Moves a case along the table. An edge that is not in it changes nothing.
+    fn step(&mut self, place: &Place, event: CaseEvent) -> Option<CaseChange> {
+        let case = self.cases.get_mut(place)?;
+        let before = case.state;
+        let Ok(after) = before.next(event) else {
+            return None;
+        };
+        case.state = after;
+        if let CaseState::Closed(reason) = after {
+            let case = self.cases.remove(place)?;
+            // A suspicion that went away has no number, and nobody hears of it.
+            case.id?;
+            if self.closed.len() == MAX_CLOSED_CASES {
+                self.closed.remove(0);
+            }
+            self.closed.push(case.clone());
+            return Some(CaseChange {
+                case,
+                kind: ChangeKind::Closed(reason),
+            });
+        }
+        if before == after {
+            return None;
+        }
+        let kind = if before == CaseState::Suspected {
+            ChangeKind::Opened
+        } else {
+            ChangeKind::Moved(before)
+        };
+        Some(CaseChange {
+            case: case.clone(),
+            kind,
+        })
+    }
+}
+
+fn suspicion(place: &Place, now: Timestamp) -> Case {
+    Case {
+        id: None,
+        signature: place.0.clone(),
+        subject: place.1.clone(),
+        state: CaseState::Suspected,
+        first_seen: now,
+        opened: None,
+        last_seen: now,
+        evidence: Vec::new(),
+        unknown: None,
+        streak: Streak {
+            since: now.uptime,
+            checks: 0,
+        },
+        restored: false,
+        runs: Vec::new(),
+        mended: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::MissingReason;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn terms(hold: u32, clear: u32, hides: &[&str]) -> SignatureTerms {
+        SignatureTerms {
+            hold: Hold::Checks(hold),
+            clear: Hold::Checks(clear),
+            severity: Severity::High,
+            hides: hides.iter().map(|id| (*id).to_owned()).collect(),
+        }
+    }
+
+    fn book() -> CaseBook {
+        CaseBook::new(
+            BTreeMap::from([
+                (Arc::from("cause"), terms(3, 2, &["symptom"])),
+                (Arc::from("symptom"), terms(1, 1, &[])),
+            ]),
+            1,
+        )
+    }
+
+    fn at(check: u64) -> Timestamp {
+        Timestamp::default().plus(Duration::from_secs(10 * check))
+    }
+
+    fn judgement(signature: &str, verdict: Verdict) -> Judgement {
+        Judgement {
+            signature: Arc::from(signature),
+            subject: Subject::NODE,
+            verdict,
+            is_check: true,
+        }
+    }
+
+    fn present() -> Verdict {
+        Verdict::Present(vec!["seen".to_owned()])
+    }
+
+    fn unknown() -> Verdict {
+        Verdict::Unknown(MissingReason::NotYet)
+    }
+
+    fn run(book: &mut CaseBook, signature: &str, verdicts: Vec<Verdict>) -> Vec<ChangeKind> {
+        let mut kinds = Vec::new();
+        for (check, verdict) in (1..).zip(verdicts) {
+            kinds.extend(
+                book.advance(at(check), &[judgement(signature, verdict)])
+                    .into_iter()
+                    .map(|c| c.kind),
+            );
+        }
+        kinds
+    }
+
+    #[test]
+    fn a_case_opens_after_its_hold_and_closes_after_its_clear() {
+        let mut book = book();
+        let kinds = run(
+            &mut book,
+            "cause",
+            vec![
+                present(),
+                present(),
+                present(),
+                Verdict::Absent,
+                Verdict::Absent,
+            ],
+        );
+        assert_eq!(
+            kinds,
+            [
+                ChangeKind::Opened,
+                ChangeKind::Moved(CaseState::Confirmed),
+                ChangeKind::Closed(ClosingReason::Cleared)
+            ]
+        );
+        assert_eq!(book.closed()[0].id, Some(CaseId(1)));
+    }
+
+    #[test]
+    fn unknown_neither_counts_nor_resets() {
+        let mut book = book();
+        let kinds = run(
+            &mut book,
+            "cause",
+            vec![present(), unknown(), present(), unknown(), present()],
+        );
+        assert_eq!(kinds, [ChangeKind::Opened]);
+        let kinds = run(&mut book, "cause", vec![unknown(); 50]);
+        assert_eq!(kinds, []);
+        assert_eq!(book.open().len(), 1);
+    }
+
+    #[test]
+    fn absent_breaks_a_suspicion_without_using_a_number() {
+        let mut book = book();
+        assert_eq!(
+            run(
+                &mut book,
+                "cause",
+                vec![present(), present(), Verdict::Absent, present()]
+            ),
+            []
+        );
+        assert_eq!(book.next_id(), 1);
+        assert_eq!(book.closed().len(), 0);
+    }
+
+    #[test]
+    fn a_flapping_fault_stays_one_case() {
+        let mut book = book();
+        run(&mut book, "cause", vec![present(), present(), present()]);
+        for _ in 0..20 {
+            run(&mut book, "cause", vec![Verdict::Absent, present()]);
+        }
+        assert_eq!(book.next_id(), 2);
+        assert_eq!(book.open().len(), 1);
+    }
+
+    #[test]
+    fn a_cause_hides_its_symptom_while_it_is_open() {
+        let mut book = book();
+        run(&mut book, "symptom", vec![present()]);
+        let symptom = book.open()[0].clone();
+        assert_eq!(book.cause_of(&symptom), None);
+        run(&mut book, "cause", vec![present(), present(), present()]);
+        assert_eq!(
+            book.cause_of(&symptom).and_then(|cause| cause.id),
+            Some(CaseId(2))
+        );
+    }
+
+    #[test]
+    fn a_restored_case_keeps_its_number_and_waits_for_new_evidence() {
+        let mut book = book();
+        book.restore(
+            [KnownCase {
+                id: CaseId(41),
+                signature: Arc::from("cause"),
+                subject: Subject::NODE,
+                opened: at(0),
+                needs_human: false,
+                runs: vec![RunId(3)],
+            }],
+            at(1),
+        );
+        assert_eq!(book.next_id(), 42);
+        assert!(book.open()[0].restored);
+        book.advance(at(2), &[judgement("cause", present())]);
+        assert!(!book.open()[0].restored);
+        let mut closes = run(&mut book, "cause", vec![Verdict::Absent, Verdict::Absent]);
+        assert_eq!(
+            closes.pop(),
+            Some(ChangeKind::Closed(ClosingReason::Cleared))
+        );
+    }
+
+    #[test]
+    fn a_run_that_ended_well_is_closed_as_mended() {
+        let mut book = book();
+        run(&mut book, "cause", vec![present(), present(), present()]);
+        let id = book.open()[0].id.expect("open");
+        book.note_run(id, RunId(1), CaseEvent::RunBegan, at(4))
+            .expect("legal");
+        assert_eq!(
+            run(
+                &mut book,
+                "cause",
+                vec![Verdict::Absent, Verdict::Absent, Verdict::Absent]
+            ),
+            []
+        );
+        book.note_run(id, RunId(1), CaseEvent::RunMended, at(9))
+            .expect("legal");
+        let kinds = run(&mut book, "cause", vec![Verdict::Absent, Verdict::Absent]);
+        assert_eq!(kinds, [ChangeKind::Closed(ClosingReason::Mended)]);
+    }
+
+    #[test]
+    fn suspicions_are_bounded() {
+        let mut book = book();
+        for number in 0..2 * MAX_OPEN_CASES {
+            let mut one = judgement("cause", present());
+            one.subject = Subject::named(&format!("unit-{number}"));
+            book.advance(at(1), &[one]);
+        }
+        assert_eq!(book.current().count(), MAX_OPEN_CASES);
+        assert_eq!(book.refused(), MAX_OPEN_CASES as u64);
+    }
+
+    fn verdict_strategy() -> impl Strategy<Value = Verdict> {
+        prop_oneof![Just(present()), Just(Verdict::Absent), Just(unknown())]
+    }
+
+    proptest! {
+        #[test]
+        fn unknown_never_opens_or_closes_a_case(verdicts in prop::collection::vec(verdict_strategy(), 1..80)) {
+            let mut book = book();
+            for (check, verdict) in (1..).zip(verdicts) {
+                let is_unknown = matches!(verdict, Verdict::Unknown(_));
+                let changes = book.advance(at(check), &[judgement("cause", verdict)]);
+                prop_assert!(!is_unknown || changes.is_empty());
+            }
+        }
+
+        #[test]
+        fn removing_unknowns_changes_nothing(verdicts in prop::collection::vec(verdict_strategy(), 1..80)) {
+            let known: Vec<Verdict> = verdicts.iter().filter(|v| !matches!(v, Verdict::Unknown(_))).cloned().collect();
+            let (mut with, mut without) = (book(), book());
+            prop_assert_eq!(run(&mut with, "cause", verdicts), run(&mut without, "cause", known));
+        }
+
+        #[test]
+        fn case_numbers_only_grow(verdicts in prop::collection::vec(verdict_strategy(), 1..200)) {
+            let mut book = book();
+            let mut last = 0;
+            for (check, verdict) in (1..).zip(verdicts) {
+                for change in book.advance(at(check), &[judgement("symptom", verdict)]) {
+                    if change.kind == ChangeKind::Opened {
+                        let id = change.case.id.map_or(0, |id| id.0);
+                        prop_assert!(id > last);
+                        last = id;
+                    }
+                }
+            }
+        }
+    }
+}

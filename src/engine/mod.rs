@@ -1,0 +1,14 @@
+//! All of the agent's decisions, one turn at a time: `turn(now, input) -> commands`.
+//!
+//! Pure: owns the timeline, the case book and what is known of runs; reads no clock and touches nothing. Tests simulate
+//! days of it in a second.
+
+mod ledger;
+mod remedy;
+mod turn;
+#[cfg(test)]
+mod week;
+
+pub use ledger::{KnownAttempt, Ledger, LedgerCase, LedgerError};
+pub use remedy::{Remedies, Remedy};
+pub use turn::{Command, Ending, Engine, Input, Limits, RunNews, Stance};

@@ -1,0 +1,454 @@
+//! One turn of the engine.
+
+use super::ledger::Ledger;
+use super::remedy::Remedies;
+use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
+use crate::policy::{
+    Blocked, CaseId, Cleared, Disruption, Facts, Gates, OptIn, Proposal, RunId, Window,
+};
+use crate::signal::{Batch, MissingReason, Timestamp};
+use crate::signatures::{Judge, Judgement, Rulebook};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the operator set, apart from the node's own settings.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Windows in which disruptive runs may start. Empty means always.
+    pub windows: Vec<Window>,
+    /// The most attempts per signature in the span.
+    pub max_attempts: u32,
+    /// The span over which attempts are counted.
+    pub attempts_span: Duration,
+    /// The least time between attempts at the same signature.
+    pub cooldown: Duration,
+    /// The highest disruption class that this setup can carry out, and why not more.
+    pub capable: (Disruption, Arc<str>),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            windows: Vec::new(),
+            // safety.md, I10: at most 3 runs per node and signature in 24 h.
+            max_attempts: 3,
+            attempts_span: Duration::from_secs(86_400),
+            cooldown: Duration::from_secs(600),
+            capable: (
+                Disruption::Restart,
+                Arc::from("draining and rebooting are not built yet"),
+            ),
+        }
+    }
+}
+
+/// What happens to the engine.
+#[derive(Debug)]
+pub enum Input {
+    /// A probe saw something.
+    Batch(Batch),
+    /// A probe failed as a whole.
+    ProbeFailed {
+        /// The probe.
+        probe: &'static str,
+        /// Why.
+        reason: MissingReason,
+    },
+    /// The node's own settings were read.
+    OptIn(OptIn),
+    /// The configuration was read.
+    Limits(Limits),
+    /// The playbooks were read.
+    Remedies(Remedies),
+    /// The signatures were read anew.
+    Rulebook(Rulebook),
+    /// A run began or ended.
+    Run(RunNews),
+    /// A person approved a case, or gave one back that needed a human.
+    Approve(CaseId),
+    /// Nothing may start, and why; or `None`: things may start again.
+    StopCord(Option<Arc<str>>),
+    /// Time passed.
+    Tick,
+}
+
+/// What the executor says of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunNews {
+    /// A run that was open before a restart goes on.
+    Resumed {
+        /// The case.
+        case: CaseId,
+        /// The run.
+        run: RunId,
+    },
+    /// It ended.
+    Ended {
+        /// The case.
+        case: CaseId,
+        /// The run.
+        run: RunId,
+        /// How.
+        ending: Ending,
+    },
+}
+
+/// How a run ended, as far as the case is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It did what it should, and that was verified.
+    Mended,
+    /// It left nothing behind and may be tried again.
+    Undone,
+    /// Only a person can go on.
+    NeedsHuman,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// Cases changed: for the audit log and everybody who is told.
+    Changed(CaseChange),
+    /// The gates' answers on a case are not what they were: for the audit log.
+    Decided(Box<Blocked>),
+    /// Carry this out. The ledger, which already counts the attempt, must be on disk before it begins.
+    Treat {
+        /// The proof that all gates passed.
+        cleared: Cleared,
+        /// The run's number.
+        run: RunId,
+    },
+    /// The ledger changed.
+    Persist,
+}
+
+/// What stands between an open case and its mend, or what is under way.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stance {
+    /// Its signature names no playbook.
+    ReportOnly,
+    /// Its signature names a playbook that is not there.
+    NoPlaybook(String),
+    /// A run is under way.
+    Treating(RunId),
+    /// It is over, or going over, by itself.
+    Clearing,
+    /// The gates as they answer now, and what would be run.
+    Gated(Box<Blocked>),
+    /// Every gate passes; it will be carried out.
+    Ready,
+}
+
+/// The agent's decisions.
+pub struct Engine {
+    judge: Judge,
+    book: CaseBook,
+    gates: Gates,
+    ledger: Option<Ledger>,
+    boot_id: Arc<str>,
+    opt_in: OptIn,
+    approved: Vec<CaseId>,
+    limits: Limits,
+    remedies: Remedies,
+    stop_cord: Option<Arc<str>>,
+    run: Option<(CaseId, RunId)>,
+    watching_since: Timestamp,
+    decided: BTreeMap<CaseId, Vec<(&'static str, &'static str)>>,
+}
+
+impl Engine {
+    /// An engine that begins to watch now. Without a ledger (it could not be read) it never acts.
+    pub fn new(judge: Judge, ledger: Option<Ledger>, boot_id: &str, now: Timestamp) -> Self {
+        let next_case = ledger.as_ref().map_or(1, |ledger| ledger.next_case);
+        let mut book = CaseBook::new(terms_of(judge.rulebook()), next_case);
+        if let Some(ledger) = &ledger {
+            book.restore(ledger.known_cases(now), now);
+        }
+        Self {
+            judge,
+            book,
+            gates: Gates::standard(),
+            ledger,
+            boot_id: Arc::from(boot_id),
+            opt_in: OptIn::default(),
+            approved: Vec::new(),
+            limits: Limits::default(),
+            remedies: Remedies::new(),
+            stop_cord: None,
+            run: None,
+            watching_since: now,
+            decided: BTreeMap::new(),
+        }
+    }
+
+    /// The rules and what was seen.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The cases.
+    pub fn book(&self) -> &CaseBook {
+        &self.book
+    }
+
+    /// The node's own settings, as last read.
+    pub fn opt_in(&self) -> &OptIn {
+        &self.opt_in
+    }
+
+    /// What must be on disk; `None` if it could not be read at the start.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    /// The run under way, with its case.
+    pub fn run(&self) -> Option<(CaseId, RunId)> {
+        self.run
+    }
+
+    /// Takes one input and says what is to be done, in this order.
+    pub fn turn(&mut self, now: Timestamp, input: Input) -> Vec<Command> {
+        self.judge.tick(now);
+        let mut commands = Vec::new();
+        let changes = match input {
+            Input::Batch(batch) => {
+                let judgements = self.judge.ingest(&batch);
+                self.advance(now, &judgements)
+            }
+            Input::ProbeFailed { probe, reason } => {
+                let judgements = self.judge.fail_probe(probe, now, &reason);
+                self.advance(now, &judgements)
+            }
+            Input::Run(news) => self.note_run(news, now),
+            Input::Approve(case) => self.approve(case),
+            Input::Rulebook(rulebook) => self.replace_rules(rulebook),
+            Input::OptIn(opt_in) => {
+                self.opt_in = opt_in;
+                Vec::new()
+            }
+            Input::Limits(limits) => {
+                self.limits = limits;
+                Vec::new()
+            }
+            Input::Remedies(remedies) => {
+                self.remedies = remedies;
+                Vec::new()
+            }
+            Input::StopCord(reason) => {
+                self.stop_cord = reason;
+                Vec::new()
+            }
+            Input::Tick => Vec::new(),
+        };
+        if !changes.is_empty() {
+            if let Some(ledger) = &mut self.ledger {
+                ledger.note_cases(&self.book);
+            }
+            commands.push(Command::Persist);
+        }
+        commands.extend(changes.into_iter().map(Command::Changed));
+        self.propose(now, &mut commands);
+        commands
+    }
+
+    fn advance(&mut self, now: Timestamp, judgements: &[Judgement]) -> Vec<CaseChange> {
+        let mut changes = self.book.advance(now, judgements);
+        let judged: Vec<Arc<str>> = judgements.iter().map(|j| j.signature.clone()).collect();
+        for signature in judged.iter().collect::<std::collections::BTreeSet<_>>() {
+            let per_subject = self.judge.rulebook().find(signature).is_some_and(|s| {
+                // Subjects that a log named do not vanish with the line; their case ends by its clear time.
+                s.each.is_some() && s.each_capture().is_none()
+            });
+            let unlisted = judgements
+                .iter()
+                .any(|j| &j.signature == signature && j.subject.is_node());
+            if per_subject && !unlisted {
+                let present: Vec<_> = judgements
+                    .iter()
+                    .filter(|j| &j.signature == signature)
+                    .map(|j| j.subject.clone())
+                    .collect();
+                changes.extend(self.book.drop_gone_subjects(signature, &present));
+            }
+        }
+        changes
+    }
+
+    fn note_run(&mut self, news: RunNews, now: Timestamp) -> Vec<CaseChange> {
+        let (case, run, event) = match news {
+            RunNews::Resumed { case, run } => {
+                self.run = Some((case, run));
+                (case, run, CaseEvent::RunBegan)
+            }
+            RunNews::Ended { case, run, ending } => {
+                self.run = None;
+                let event = match ending {
+                    Ending::Mended => CaseEvent::RunMended,
+                    Ending::Undone => CaseEvent::RunUndone,
+                    Ending::NeedsHuman => CaseEvent::RunNeedsHuman,
+                };
+                (case, run, event)
+            }
+        };
+        // A case that closed meanwhile has nothing to note; the run's own record stands in the audit log.
+        self.book
+            .note_run(case, run, event, now)
+            .ok()
+            .flatten()
+            .into_iter()
+            .collect()
+    }
+
+    fn approve(&mut self, case: CaseId) -> Vec<CaseChange> {
+        if !self.approved.contains(&case) && self.book.find(case).is_some_and(|c| c.state.is_open())
+        {
+            self.approved.push(case);
+        }
+        self.book.retry(case).ok().flatten().into_iter().collect()
+    }
+
+    fn replace_rules(&mut self, rulebook: Rulebook) -> Vec<CaseChange> {
+        let terms = terms_of(&rulebook);
+        match self.judge.replace_rules(rulebook) {
+            Ok(()) => self.book.reload(terms),
+            // The old rules stay in force; the loader has checked every pattern, so this is only the sum of them.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn propose(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        let ids: Vec<CaseId> = self.book.open().iter().filter_map(|case| case.id).collect();
+        self.decided.retain(|id, _| ids.contains(id));
+        self.approved.retain(|id| ids.contains(id));
+        for id in ids {
+            let Some((proposal, facts)) =
+                self.book.find(id).and_then(|case| self.proposal(case, now))
+            else {
+                continue;
+            };
+            match self.gates.decide(proposal, &facts) {
+                Ok(cleared) => {
+                    self.decided.remove(&id);
+                    commands.extend(self.start(now, id, cleared));
+                }
+                Err(blocked) => {
+                    let answers: Vec<_> = blocked
+                        .answers
+                        .iter()
+                        .map(|a| (a.gate, a.ruling.word()))
+                        .collect();
+                    if self.decided.get(&id) != Some(&answers) {
+                        self.decided.insert(id, answers);
+                        commands.push(Command::Decided(blocked));
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, now: Timestamp, case: CaseId, cleared: Cleared) -> Vec<Command> {
+        let Some(ledger) = &mut self.ledger else {
+            return Vec::new();
+        };
+        let run = RunId(ledger.next_run);
+        let Ok(change) = self.book.note_run(case, run, CaseEvent::RunBegan, now) else {
+            return Vec::new();
+        };
+        ledger.next_run += 1;
+        ledger.add_attempt(&cleared.proposal().signature, &self.boot_id, now);
+        ledger.note_cases(&self.book);
+        self.run = Some((case, run));
+        // An approval is for one run: after a failure the person is asked again.
+        self.approved.retain(|approved| *approved != case);
+        let mut commands = vec![Command::Persist];
+        commands.extend(change.map(Command::Changed));
+        commands.push(Command::Treat { cleared, run });
+        commands
+    }
+
+    /// What would be done about a case that is confirmed, with the facts for the gates.
+    fn proposal(&self, case: &Case, now: Timestamp) -> Option<(Proposal, Facts)> {
+        if !matches!(case.state, CaseState::Confirmed | CaseState::NeedsHuman) {
+            return None;
+        }
+        let signature = self.judge.rulebook().find(&case.signature)?;
+        let remedy = self.remedies.get(signature.mend.as_deref()?)?;
+        let id = case.id?;
+        let proposal = Proposal {
+            case: id,
+            signature: case.signature.clone(),
+            subject: case.subject.clone(),
+            playbook: remedy.playbook.clone(),
+            disruption: remedy.disruption,
+            evidence: case.evidence.clone(),
+        };
+        let mut opt_in = self.opt_in.clone();
+        opt_in.approved.extend(&self.approved);
+        let hidden = self.book.cause_of(case).and_then(|cause| cause.id);
+        let facts = Facts {
+            now,
+            opt_in,
+            windows: self.limits.windows.clone(),
+            // The stricter of the operator's limits and the playbook's own.
+            max_attempts: self.limits.max_attempts.min(remedy.max_attempts),
+            attempts_span: self.limits.attempts_span.max(remedy.attempts_span),
+            cooldown: self.limits.cooldown.max(remedy.cooldown),
+            attempts: self
+                .ledger
+                .as_ref()
+                .map(|ledger| ledger.attempts(&self.boot_id)),
+            evidence_at: BTreeMap::from([(id, case.last_seen.uptime)]),
+            watching_since: self.watching_since.uptime,
+            hidden: hidden.map(|cause| (id, cause)).into_iter().collect(),
+            run_in_flight: self.run.is_some(),
+            needs_human: (case.state == CaseState::NeedsHuman)
+                .then_some(id)
+                .into_iter()
+                .collect(),
+            stop_cord: self.stop_cord.clone(),
+            trusted: remedy
+                .voucher
+                .iter()
+                .map(|voucher| (remedy.playbook.digest.clone(), voucher.clone()))
+                .collect(),
+            capable: self.limits.capable.clone(),
+        };
+        Some((proposal, facts))
+    }
+
+    /// What stands between a case and its mend, now. Asks every gate anew.
+    pub fn stance(&self, case: &Case, now: Timestamp) -> Stance {
+        let mend = self
+            .judge
+            .rulebook()
+            .find(&case.signature)
+            .and_then(|s| s.mend.clone());
+        match (case.state, mend, self.run) {
+            (CaseState::Treating, _, Some((_, run))) => Stance::Treating(run),
+            (CaseState::Clearing | CaseState::Closed(_), _, _) => Stance::Clearing,
+            (_, None, _) => Stance::ReportOnly,
+            (_, Some(id), _) if !self.remedies.contains_key(id.as_str()) => Stance::NoPlaybook(id),
+            _ => match self
+                .proposal(case, now)
+                .map(|(proposal, facts)| self.gates.decide(proposal, &facts))
+            {
+                Some(Ok(_)) => Stance::Ready,
+                Some(Err(blocked)) => Stance::Gated(blocked),
+                None => Stance::ReportOnly,
+            },
+        }
+    }
+}
+
+fn terms_of(rulebook: &Rulebook) -> BTreeMap<Arc<str>, SignatureTerms> {
+    rulebook
+        .iter()
+        .map(|rule| {
+            (
+                rule.signature.id.clone(),
+                SignatureTerms::from(&rule.signature),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,37 @@
+//! The only reader of clocks.
+
+use crate::signal::{Timestamp, Uptime, Wall};
+use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// Both clocks, now. CLOCK_BOOTTIME counts suspend, which Rust's and tokio's `Instant` do not.
+///
+/// A clock that cannot be read gives zero; both exist on every Linux since 2.6.39.
+pub fn now() -> Timestamp {
+    let wall = read(ClockId::CLOCK_REALTIME);
+    Timestamp {
+        uptime: Uptime::new(read(ClockId::CLOCK_BOOTTIME)),
+        wall: Wall(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)),
+    }
+}
+
+/// How long the machine was suspended since its boot: the clock of the kernel log does not count that time.
+pub fn asleep() -> Duration {
+    // Read in this order so that the difference is never below the truth.
+    let awake = read(ClockId::CLOCK_MONOTONIC);
+    read(ClockId::CLOCK_BOOTTIME).saturating_sub(awake)
+}
+
+fn read(clock: ClockId) -> Duration {
+    clock_gettime(clock).map(Duration::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn uptime_never_runs_backwards() {
+        let first = super::now();
+        assert!(super::now().uptime >= first.uptime);
+        assert!(first.wall.0 > 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! Kernel settings against what the machine's own configuration declares.
+
+mod parse;
+mod signals;
+mod sources;
+
+pub use parse::{Assignment, declared, is_same, path_of, read_assignments};
+pub use signals::{DECLARED_IN, MATCHES, VALUE, WANTED};
+
+use super::error::ProbeError;
+use super::off_thread::OffThread;
+use super::text_file::read_text;
+use super::{Probe, ProbeSpec};
+use crate::host::{BoxFuture, Host};
+use crate::signal::{Batch, Subject};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings that a node cannot do without. One that the machine's configuration does not declare is not judged.
+pub const WATCHED: &[&str] = &[
+    "net.ipv4.ip_forward",
+    "net.ipv6.conf.all.forwarding",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.conf.default.rp_filter",
+    "vm.overcommit_memory",
+    "vm.panic_on_oom",
+    "kernel.panic",
+    "kernel.panic_on_oops",
+    "fs.inotify.max_user_instances",
+    "fs.inotify.max_user_watches",
+];
+
+/// The probe's description.
+pub static SPEC: ProbeSpec = ProbeSpec {
+    name: "kernel",
+    title: "kernel settings",
+    period: Duration::from_secs(60),
+    timeout: Duration::from_secs(5),
+    keys: &[&VALUE.spec, &WANTED.spec, &MATCHES.spec, &DECLARED_IN.spec],
+    cost: "TODO",
+};
+
+/// Reads sysctl.d and the settings that it declares.
+pub struct KernelSettings {
+    off_thread: OffThread<Result<Batch, ProbeError>>,
+}
+
+impl KernelSettings {
+    /// A probe that has read nothing yet.
+    pub fn new() -> Self {
+        Self {
+            off_thread: OffThread::new(),
+        }
+    }
+}
+
+impl Default for KernelSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Probe for KernelSettings {
+    fn spec(&self) -> &'static ProbeSpec {
+        &SPEC
+    }
+
+    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
+        let host = host.clone();
+        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await? })
+    }
+}
+
+fn read(host: &Host) -> Result<Batch, ProbeError> {
+    let assignments = sources::read_sources(host)?;
+    let mut batch = Batch::of(SPEC.name);
+    for (name, line) in declared(&assignments, WATCHED) {
+        let subject = Subject::named(name);
+        let wanted = line.value.as_deref().unwrap_or_default();
+        batch.set_for(&WANTED, subject.clone(), Arc::from(wanted));
+        batch.set_for(&DECLARED_IN, subject.clone(), Arc::from(line.file.as_str()));
+        match read_text(&host.path(Path::new("/proc/sys").join(path_of(name)))) {
+            Ok(text) => {
+                let value = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                batch.set_for(&MATCHES, subject.clone(), is_same(&value, wanted));
+                batch.set_for(&VALUE, subject, Arc::from(value));
+            }
+            // br_netfilter that is not loaded has no settings: then nobody can say whether they are right.
+            Err(error) => {
+                batch.missing_for(&MATCHES.spec, subject.clone(), error.missing_reason());
+                batch.missing_for(&VALUE.spec, subject, error.missing_reason());
+            }
+        }
+    }
+    batch.lists_all(&VALUE);
+    batch.lists_all(&WANTED);
+    batch.lists_all(&MATCHES);
+    batch.lists_all(&DECLARED_IN);
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::Value;
+    use std::fs::{create_dir_all, write};
+
+    fn value<'a>(batch: &'a Batch, key: &str, subject: &str) -> Option<&'a Value> {
+        let mut samples = batch.samples.iter();
+        let sample = samples.find(|s| s.key == key && s.subject.as_str() == subject)?;
+        sample.value.as_ref().ok()
+    }
+
+    #[test]
+    fn only_declared_settings_are_judged() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path();
+        for directory in ["etc/sysctl.d", "proc/sys/net/ipv4", "proc/sys/vm"] {
+            create_dir_all(root.join(directory)).expect("made");
+        }
+        let text = "net.ipv4.ip_forward=1\nvm.overcommit_memory=1\nnet.bridge.bridge-nf-call-iptables=1\nvm.swappiness=1\n";
+        write(root.join("etc/sysctl.d/k8s.conf"), text).expect("written");
+        write(root.join("proc/sys/net/ipv4/ip_forward"), "0\n").expect("written");
+        write(root.join("proc/sys/vm/overcommit_memory"), "1\n").expect("written");
+        write(root.join("proc/sys/vm/panic_on_oom"), "1\n").expect("written");
+        let batch = read(&Host::at(root)).expect("read");
+        let matches = |name| value(&batch, "kernel.sysctl.matches", name).cloned();
+        assert_eq!(matches("net.ipv4.ip_forward"), Some(Value::Bool(false)));
+        assert_eq!(matches("vm.overcommit_memory"), Some(Value::Bool(true)));
+        assert_eq!(matches("net.bridge.bridge-nf-call-iptables"), None);
+        assert_eq!(matches("vm.panic_on_oom"), None);
+        assert_eq!(
+            value(&batch, "kernel.sysctl.declared_in", "net.ipv4.ip_forward"),
+            Some(&Value::Text("/etc/sysctl.d/k8s.conf".into()))
+        );
+        assert_eq!(
+            batch
+                .samples
+                .iter()
+                .filter(|s| s.subject.as_str() == "vm.swappiness")
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_machine_without_configuration_has_nothing_to_judge() {
+        let root = tempfile::tempdir().expect("a directory");
+        let batch = read(&Host::at(root.path())).expect("read");
+        assert!(batch.samples.is_empty());
+        assert_eq!(batch.complete.len(), 4);
+    }
+}

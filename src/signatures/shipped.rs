@@ -1,0 +1,23 @@
+//! The signatures that come with the binary. To add one: its file, and its line here.
+
+use super::rulebook::Source;
+
+macro_rules! shipped {
+    ($($path:literal),* $(,)?) => {
+        &[$((concat!("remediations/signatures/", $path), include_str!(concat!("../../remediations/signatures/", $path)))),*]
+    };
+}
+
+/// File name and text of every shipped signature.
+const FILES: &[(&str, &str)] = shipped!["systemd/systemd-bus-unresponsive.yaml",];
+
+/// The shipped signatures.
+pub fn sources() -> Vec<Source> {
+    FILES
+        .iter()
+        .map(|(origin, text)| Source {
+            origin: (*origin).to_owned(),
+            text: (*text).to_owned(),
+        })
+        .collect()
+}

@@ -1,0 +1,48 @@
+//! The comparison of before and after sees what it must see, and nothing on a node that is left alone.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::inject::sysctl::ChangedSysctl;
+use crate::node::Node;
+use crate::snapshot::Snapshot;
+use crate::wait::throughout;
+
+#[test]
+fn node_left_alone_compares_equal_and_each_touch_is_seen() -> Result<()> {
+    let node = Node::boot("comparison")?;
+    let before = Snapshot::of(&node)?;
+    throughout("an idle node", Duration::from_secs(3), || {
+        before.equals(&Snapshot::of(&node)?)
+    })?;
+
+    let seen = |what: &str| -> Result<()> {
+        let report = before.equals(&Snapshot::of(&node)?);
+        let Err(report) = report else {
+            anyhow::bail!("{what} was not seen")
+        };
+        println!("{what}: {report:#}");
+        Ok(())
+    };
+    let changed = ChangedSysctl::on(&node, "net.ipv4.ip_forward", "1")?;
+    seen("a changed setting")?;
+    drop(changed);
+    before.equals(&Snapshot::of(&node)?)?;
+
+    node.write("/etc/lab-touched", "")?;
+    seen("a new file")?;
+    std::fs::remove_file(node.path("/etc/lab-touched")?)?;
+    before.equals(&Snapshot::of(&node)?)?;
+
+    node.run(&["systemctl", "restart", "systemd-logind.service"])?
+        .ok()?;
+    seen("a restarted unit")?;
+    let restarted = Snapshot::of(&node)?;
+    node.run(&["systemctl", "daemon-reexec"])?.ok()?;
+    ensure!(
+        restarted.equals(&Snapshot::of(&node)?).is_err(),
+        "a re-executed PID 1 was not seen"
+    );
+    Ok(())
+}

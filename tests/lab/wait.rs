@@ -1,0 +1,46 @@
+//! Waiting for a real machine: the one place of the lab that sleeps.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Short against everything that is waited for (a boot takes 600 ms), long against the cost of one look.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// Looks until `look` gives a value; after `limit` fails, naming `what` and the last reason it was not there.
+pub fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(value) => return Ok(value),
+            Err(reason) if began.elapsed() >= limit => {
+                return Err(reason).with_context(|| format!("{what}: not within {limit:?}"));
+            }
+            Err(_) => thread::sleep(BETWEEN_LOOKS),
+        }
+    }
+}
+
+/// Looks for the whole of `span` and fails as soon as `look` does: for what must *not* happen.
+pub fn throughout(what: &str, span: Duration, mut look: impl FnMut() -> Result<()>) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < span {
+        look()
+            .with_context(|| format!("{what}: broken after {:?} of {span:?}", began.elapsed()))?;
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(())
+}
+
+/// `Ok` if `claim` holds, else an error with this text: a look for [`eventually`].
+pub fn so(claim: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+    if claim {
+        return Ok(());
+    }
+    bail!(otherwise())
+}
