@@ -15,7 +15,7 @@ const INPUTS: [&str; 3] = ["go.mod", "go.sum", "main.go"];
 const LDFLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4 \
     -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34";
 
-/// The command that starts `component`, without its flags.
+/// The command that starts `component`, without its flags. The first call on a machine builds.
 pub fn component(component: &str) -> Vec<String> {
     if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
         let own = Path::new(&assets).join(component);

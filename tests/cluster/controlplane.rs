@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -11,6 +12,7 @@ use tokio::runtime::Runtime;
 use crate::api::Caller;
 use crate::audit::AuditLog;
 use crate::binaries::component;
+use crate::node;
 use crate::pki::Pki;
 use crate::process::{Process, until};
 
@@ -38,11 +40,15 @@ pub struct ControlPlane {
     dir: PathBuf,
     runtime: Rc<Runtime>,
     ready_after: Duration,
+    seat: Seat,
 }
 
 impl ControlPlane {
     /// etcd and API server, ready. `name` is the test's: it names the directory of its logs.
     pub fn start(name: &str) -> Self {
+        // Outside, where modules and packages can still be fetched if this machine lacks them.
+        component("etcd");
+        let seat = Seat::take();
         enter_own_network();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}"));
         // What an earlier, failed run left to be read.
@@ -55,10 +61,8 @@ impl ControlPlane {
             &server,
             &[ADDRESS, SERVICE_ADDRESS, "127.0.0.1"],
         );
-        // The programs come first: building them is not part of a start.
-        let (etcd, api) = (etcd_command(&dir), api_command(&dir, &pki));
-        let etcd = Process::start("etcd", etcd, &dir);
-        let api = Process::start("kube-apiserver", api, &dir);
+        let etcd = Process::start("etcd", etcd_command(&dir), &dir);
+        let api = Process::start("kube-apiserver", api_command(&dir, &pki), &dir);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -70,6 +74,7 @@ impl ControlPlane {
             dir,
             runtime: Rc::new(runtime.expect("a tokio runtime")),
             ready_after: Duration::ZERO,
+            seat,
         };
         plane.ready_after = plane.await_ready();
         plane
@@ -101,6 +106,12 @@ impl ControlPlane {
         plane
     }
 
+    /// The same with everything ready for [`Node::boot`](crate::node::Node::boot).
+    pub fn start_for_nodes(name: &str) -> Self {
+        node::root::tree().expect("the nodes' file tree");
+        Self::start_with_controllers(name)
+    }
+
     /// Waits until the API server answers `/readyz`; the time that it took.
     pub fn await_ready(&mut self) -> Duration {
         let admin = self.admin();
@@ -115,6 +126,11 @@ impl ControlPlane {
     /// From the start of the processes to the first `ok` of `/readyz`.
     pub fn ready_after(&self) -> Duration {
         self.ready_after
+    }
+
+    /// A number that no other control plane of this process has now.
+    pub fn seat(&self) -> usize {
+        self.seat.0
     }
 
     /// A caller in group `system:masters`.
@@ -204,6 +220,39 @@ impl Drop for ControlPlane {
         } else if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("cannot remove {}: {error}", self.dir.display());
         }
+    }
+}
+
+/// The right to run a control plane: half a gigabyte and a core each, so there are only as many at
+/// once as the machine carries, however many tests the runner starts.
+struct Seat(usize);
+
+static TAKEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static FREED: Condvar = Condvar::new();
+
+impl Seat {
+    fn take() -> Self {
+        // The side-by-side test needs two.
+        let seats = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = FREED
+            .wait_while(taken, |taken| taken.len() >= seats)
+            .unwrap_or_else(PoisonError::into_inner);
+        let free = (0..seats)
+            .find(|seat| !taken.contains(seat))
+            .expect("one is free");
+        taken.push(free);
+        Self(free)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        TAKEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|seat| *seat != self.0);
+        FREED.notify_all();
     }
 }
 

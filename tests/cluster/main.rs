@@ -8,6 +8,13 @@
 //! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `invariants` the checker of what was written; then the
 //! tests.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests are the outside world: they start processes, read clocks, index JSON and fail"
+)]
+
 mod api;
 mod audit;
 mod binaries;
@@ -18,6 +25,13 @@ mod image;
 mod invariants;
 mod manifests;
 mod matrix;
+mod node;
 mod pki;
+mod pods;
 mod process;
 mod server;
+
+// Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
+#[path = "../lab/wait.rs"]
+#[allow(dead_code, reason = "the other lab waits in more ways")]
+mod wait;

@@ -78,8 +78,8 @@ impl Pki {
     /// of validity `ago` in the past.
     pub fn expired(&self, token: &str, ago: Duration) -> String {
         let mut parts = token.split('.');
-        let (header, claims) = (parts.next().expect("a JWT"), parts.next().expect("a JWT"));
-        let mut claims: Value = serde_json::from_slice(&base64url_decode(claims)).expect("JSON");
+        let header = parts.next().expect("a JWT");
+        let mut claims = claims(token);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("after 1970");
@@ -145,6 +145,12 @@ impl Pki {
         })
         .to_string()
     }
+}
+
+/// What a token says about its bearer.
+pub fn claims(token: &str) -> Value {
+    let claims = token.split('.').nth(1).expect("a JWT");
+    serde_json::from_slice(&base64url_decode(claims)).expect("claims are JSON")
 }
 
 /// A file of a kubeconfig whose keys lie beside it, made self-contained for another file system.

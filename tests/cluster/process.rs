@@ -79,6 +79,11 @@ impl Process {
         &self.name
     }
 
+    /// Where its output goes.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         let child = self.child.as_ref().expect("the process was started");

@@ -1,5 +1,6 @@
 //! The control plane itself: side by side, killed, paused, and its garbage collection.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -108,13 +109,16 @@ fn deleting_a_node_frees_its_slots_and_claim_and_no_others() {
 
 #[test]
 fn two_control_planes_live_side_by_side() {
-    let first = std::thread::spawn(|| version("side-1"));
-    let second = std::thread::spawn(|| version("side-2"));
-    assert_eq!(first.join().expect("the first"), json!("v1.34.4"));
-    assert_eq!(second.join().expect("the second"), json!("v1.34.4"));
-}
-
-fn version(name: &str) -> serde_json::Value {
-    let plane = ControlPlane::start(name);
-    plane.admin().get("/version").expect("read the version")["gitVersion"].clone()
+    let both_run = Arc::new(Barrier::new(2));
+    let planes = ["side-1", "side-2"].map(|name| {
+        let both_run = Arc::clone(&both_run);
+        std::thread::spawn(move || {
+            let plane = ControlPlane::start(name);
+            both_run.wait();
+            plane.admin().get("/version").expect("read the version")["gitVersion"].clone()
+        })
+    });
+    for plane in planes {
+        assert_eq!(plane.join().expect("its own answer"), json!("v1.34.4"));
+    }
 }
