@@ -1,5 +1,6 @@
 //! The only reader of clocks.
 
+use super::BoxFuture;
 use crate::signal::{Timestamp, Uptime, Wall};
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -24,6 +25,29 @@ pub fn asleep() -> Duration {
 
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()
+}
+
+/// Time as the lease, the executor and the steps are given it, so that tests can turn it by hand.
+pub trait Clock: Send + Sync {
+    /// Both clocks, now.
+    fn now(&self) -> Timestamp;
+
+    /// Ends after `span`. In suspend it stands still, so whoever waits asks [`Clock::now`] again afterwards.
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// The machine's own clocks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostClock;
+
+impl Clock for HostClock {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
 }
 
 #[cfg(test)]

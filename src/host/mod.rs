@@ -2,7 +2,10 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+pub mod command;
 mod deadline;
+#[cfg(test)]
+pub mod fake;
 mod port;
 pub mod systemd;
 

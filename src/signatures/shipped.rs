@@ -9,7 +9,18 @@ macro_rules! shipped {
 }
 
 /// File name and text of every shipped signature.
-const FILES: &[(&str, &str)] = shipped!["systemd/systemd-bus-unresponsive.yaml",];
+const FILES: &[(&str, &str)] = shipped![
+    "kernel/kernel-sysctl-drift.yaml",
+    "kernel/kernel-task-hung.yaml",
+    "storage/fs-readonly.yaml",
+    "systemd/dbus-daemon-dead.yaml",
+    "systemd/systemd-bus-unresponsive.yaml",
+    "systemd/systemd-cookie-near-overrun.yaml",
+    "systemd/systemd-outdated-flapping.yaml",
+    "systemd/systemd-pid1-frozen.yaml",
+    "systemd/systemd-unit-crashloop.yaml",
+    "systemd/systemd-version-at-risk.yaml",
+];
 
 /// The shipped signatures.
 pub fn sources() -> Vec<Source> {

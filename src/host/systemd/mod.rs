@@ -20,6 +20,8 @@ mod error;
 mod handshake;
 mod line;
 mod message;
+#[cfg(test)]
+mod message_tests;
 mod port;
 mod reexec;
 mod unit;

@@ -22,7 +22,7 @@ const MAX_RECORDS_PER_RUN: usize = 2_048;
 
 /// The probe's description.
 pub static SPEC: ProbeSpec = ProbeSpec {
-    name: "kernel_log",
+    name: "kernel-log",
     title: "kernel log",
     period: Duration::from_secs(1),
     timeout: Duration::from_secs(5),

@@ -1,0 +1,258 @@
+//! The command line: words in, a typed request out.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Keeps the nodes of a Kubernetes cluster healthy by itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nodemend",
+    version,
+    propagate_version = true,
+    after_help = "Example: nodemend check"
+)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Configuration file [default: /etc/nodemend/config.yaml where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The host's root as seen from here (`/host` in a pod)
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Where journal, ledger and audit log are kept [default: /var/lib/nodemend as root, else $XDG_STATE_HOME/nodemend]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where the agent's socket is [default: /run/nodemend as root, else $XDG_RUNTIME_DIR/nodemend]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// For people or for programs
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// What is logged on stderr: error, warn, info, debug, trace, or a filter of tracing
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How it is logged
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON document, or JSON lines where it streams.
+    Json,
+}
+
+/// Whether to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// If stdout is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this node, and mend it where that is allowed
+    #[command(after_help = "Example: nodemend agent --standalone")]
+    Agent(AgentArgs),
+    /// Look at this node once, and say what is wrong; needs no running agent
+    #[command(after_help = "Example: nodemend check systemd-bus-unresponsive")]
+    Check {
+        /// Only these signatures
+        signatures: Vec<String>,
+    },
+    /// How the running agent is
+    #[command(after_help = "Example: nodemend status --output json")]
+    Status,
+    /// The running agent's cases
+    #[command(after_help = "Example: nodemend cases")]
+    Cases,
+    /// Why a case is open, what would be done, and what each gate says
+    #[command(after_help = "Example: nodemend explain case-41")]
+    Explain {
+        /// The case; else all open ones
+        case: Option<String>,
+    },
+    /// Let the running agent act on a case, or give back one that needed a human
+    #[command(after_help = "Example: nodemend approve case-41")]
+    Approve {
+        /// The case
+        case: String,
+    },
+    /// Let the running agent start nothing
+    #[command(after_help = "Example: nodemend pause \"moving racks\"")]
+    Pause {
+        /// Why
+        #[arg(default_value = "paused by hand")]
+        reason: String,
+    },
+    /// End a pause
+    #[command(after_help = "Example: nodemend resume")]
+    Resume,
+    /// The failure signatures
+    #[command(
+        subcommand,
+        after_help = "Example: nodemend signature show systemd-bus-unresponsive"
+    )]
+    Signature(SignatureCommand),
+    /// The remediation playbooks
+    #[command(
+        subcommand,
+        after_help = "Example: nodemend playbook plan systemd-reexec"
+    )]
+    Playbook(PlaybookCommand),
+    /// The audit log
+    #[command(subcommand, after_help = "Example: nodemend audit verify")]
+    Audit(AuditCommand),
+}
+
+/// Flags of `agent`.
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    /// Without Kubernetes: the lease is a file
+    #[arg(long)]
+    pub standalone: bool,
+    /// The node's name [default: the host name]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node_name: Option<String>,
+    /// Where metrics are served [default: 127.0.0.1:9797]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `nodemend signature ...`
+#[derive(Debug, Subcommand)]
+pub enum SignatureCommand {
+    /// All signatures in force
+    List,
+    /// One signature, whole
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// The signals that a rule may ask for
+    Signals,
+    /// Whether signature files are right; all errors at once, with line and column
+    Lint {
+        /// A file or a folder [default: the shipped ones and the configured folder]
+        path: Option<PathBuf>,
+    },
+    /// Run the test cases that stand in the files
+    Test {
+        /// A file or a folder [default: the shipped ones and the configured folder]
+        path: Option<PathBuf>,
+    },
+}
+
+/// `nodemend playbook ...`
+#[derive(Debug, Subcommand)]
+pub enum PlaybookCommand {
+    /// All playbooks, and who vouches for them
+    List,
+    /// One playbook, whole
+    Show {
+        /// Its id, or id@version
+        playbook: String,
+    },
+    /// Whether playbook files are right; all errors at once, with line and column
+    Lint {
+        /// A file or a folder [default: the shipped ones and the configured folder]
+        path: Option<PathBuf>,
+    },
+    /// Each step with its effect, verification and undo
+    Plan {
+        /// Its id, or id@version
+        playbook: String,
+        /// What it is to be applied to
+        #[arg(long, default_value = "")]
+        subject: String,
+    },
+    /// Carry a playbook out now, on this machine, as a person: asks for the lease and writes the audit log
+    Run {
+        /// Its id, or id@version
+        playbook: String,
+        /// What it is to be applied to
+        #[arg(long, default_value = "")]
+        subject: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make a key pair for signing
+    Keygen {
+        /// The key's name
+        name: String,
+        /// Where the private key is written; the public one goes to stdout
+        #[arg(long, value_name = "FILE")]
+        private: PathBuf,
+    },
+    /// Sign a playbook; writes FILE.sig
+    Sign {
+        /// The playbook
+        file: PathBuf,
+        /// The private key
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Whether a playbook's signature is right and its key trusted
+    Verify {
+        /// The playbook
+        file: PathBuf,
+    },
+}
+
+/// `nodemend audit ...`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// The records, newest last
+    List {
+        /// Only of this kind
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only of this case
+        #[arg(long)]
+        case: Option<String>,
+        /// At most so many, the newest
+        #[arg(long)]
+        last: Option<usize>,
+    },
+    /// One record, whole
+    Show {
+        /// Its number
+        seq: u64,
+    },
+    /// Whether the chain of records is unbroken
+    Verify,
+    /// All records as JSON lines
+    Export,
+}

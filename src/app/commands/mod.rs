@@ -1,0 +1,4 @@
+//! One file per command (or family of commands): typed request in, text and exit code out.
+
+pub mod check;
+pub mod signature;

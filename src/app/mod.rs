@@ -1,0 +1,12 @@
+//! The composition root: command line, configuration, wiring, supervision. It sees all, and nobody sees it.
+
+pub mod cli;
+mod commands;
+mod config;
+mod dispatch;
+mod exit;
+mod world;
+
+pub use config::Config;
+pub use dispatch::dispatch;
+pub use exit::Exit;

@@ -1,0 +1,29 @@
+//! Carries out a plan: a pure machine replayed from its journal, and a short loop that obeys it.
+
+mod course;
+mod disk;
+mod entry;
+mod journal;
+mod machine;
+#[cfg(test)]
+mod machine_tests;
+mod outline;
+mod record;
+mod ride;
+mod runner;
+mod soak;
+mod witness;
+
+pub use course::{Course, Leg};
+pub use disk::{Disk, HostDisk, JournalFile};
+pub use entry::{
+    BootId, Entry, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening, Outcome, Receipt,
+    StepIx,
+};
+pub use journal::{Journal, JournalError, MAX_JOURNAL_BYTES, PastRun, Shelf};
+pub use machine::{IllegalEntry, Run};
+pub use outline::{Outline, StepShape, UndoWay};
+pub use record::{Damage, Record};
+pub use runner::{Halt, Rein, RunEnd, Runner};
+pub use soak::{SETTLE, Soak, SoakState};
+pub use witness::{RunEvent, Witness, WitnessError};

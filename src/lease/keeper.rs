@@ -1,0 +1,184 @@
+//! Obeys the slot machine against a store, and is the only maker of permits.
+
+use super::error::LeaseError;
+use super::exchange::{Action, Answer, CALL_LIMIT, Found, Request, Want};
+use super::permit::Permit;
+use super::slot::SlotMachine;
+use super::{Grounds, Lease};
+use crate::host::BoxFuture;
+use crate::host::clock::Clock;
+use crate::policy::{Cleared, RunId};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is written into a slot beside its holder, for people and for recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// The run.
+    pub run: RunId,
+    /// The digest of its playbook, where the run is known.
+    pub digest: Arc<str>,
+}
+
+/// Where slots are kept: files or Lease objects.
+pub trait SlotStore: Send + Sync {
+    /// The domains in which this work needs a slot, in the fixed order, with their caps as read now.
+    ///
+    /// # Errors
+    /// The limits could not be read: no slot.
+    fn wants<'a>(&'a self, cleared: &'a Cleared) -> BoxFuture<'a, Result<Vec<Want>, LeaseError>>;
+
+    /// This node's own slots, by a read. `run`: only those tagged with this run.
+    ///
+    /// # Errors
+    /// They could not be read.
+    fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>>;
+
+    /// Whether nodes queue up in this store.
+    fn claims(&self) -> bool;
+
+    /// Does what is asked. The keeper bounds it with [`CALL_LIMIT`] and never repeats it by itself.
+    fn send<'a>(&'a self, request: Request, tag: &'a Tag) -> BoxFuture<'a, Answer>;
+}
+
+/// A lease over one store.
+pub struct Keeper<S> {
+    store: S,
+    clock: Arc<dyn Clock>,
+}
+
+impl<S: SlotStore> Keeper<S> {
+    /// The lease over `store`.
+    pub fn new(store: S, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// The store, for listings.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    async fn obtain(&self, cleared: Cleared, run: RunId) -> Result<Permit, LeaseError> {
+        let wants = self.store.wants(&cleared).await?;
+        if wants.is_empty() {
+            // No domain is no leave: an empty set is never read as "everything" (safety.md, section 1).
+            return Err(LeaseError::Unproved {
+                why: "no slot domain is configured for this node".into(),
+            });
+        }
+        let own = self.store.own(None).await?;
+        let tag = Tag {
+            run,
+            digest: Arc::clone(&cleared.proposal().playbook.digest),
+        };
+        let machine = Mutex::new(SlotMachine::new(wants, own, self.store.claims()));
+        match self.drive(&machine, &tag).await {
+            Action::Held => {
+                let machine = machine.into_inner().unwrap_or_else(PoisonError::into_inner);
+                Ok(Permit::new(cleared, run, machine))
+            }
+            other => Err(failure(other)),
+        }
+    }
+
+    /// Sends what the machine asks for until it stands still. The lock is never held across a call.
+    async fn drive(&self, machine: &Mutex<SlotMachine>, tag: &Tag) -> Action {
+        let lock = || machine.lock().unwrap_or_else(PoisonError::into_inner);
+        lock().forget_call();
+        loop {
+            let now = self.clock.now().uptime;
+            let action = lock().next(now);
+            let Action::Send(request) = action else {
+                return action;
+            };
+            let call = tokio::time::timeout(CALL_LIMIT, self.store.send(request, tag));
+            let answer = call
+                .await
+                .unwrap_or_else(|_| Answer::Silent(format!("no answer within {CALL_LIMIT:?}")));
+            lock().answer(answer);
+        }
+    }
+
+    async fn prove(&self, permit: &Permit) -> Result<(), LeaseError> {
+        let tag = Tag {
+            run: permit.run(),
+            digest: Arc::clone(&permit.cleared().proposal().playbook.digest),
+        };
+        permit.with(|machine| {
+            machine.forget_call();
+            machine.ask_renewal();
+        });
+        match self.drive(permit.machine(), &tag).await {
+            Action::Held => Ok(()),
+            other => Err(failure(other)),
+        }
+    }
+
+    async fn free(&self, mut machine: SlotMachine, tag: Tag) -> Result<(), LeaseError> {
+        machine.forget_call();
+        machine.ask_release();
+        let machine = Mutex::new(machine);
+        match self.drive(&machine, &tag).await {
+            Action::Freed => Ok(()),
+            other => Err(failure(other)),
+        }
+    }
+}
+
+fn failure(action: Action) -> LeaseError {
+    match action {
+        Action::Refused(why) => LeaseError::Refused(why),
+        Action::Lost(why) => LeaseError::Lost { why },
+        Action::Unproved(why) => LeaseError::Unproved { why },
+        other => LeaseError::Unproved {
+            why: format!("the slot protocol stopped at {other:?}"),
+        },
+    }
+}
+
+impl<S: SlotStore> Lease for Keeper<S> {
+    fn acquire(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {
+        Box::pin(self.obtain(cleared, run))
+    }
+
+    fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>> {
+        Box::pin(self.prove(permit))
+    }
+
+    fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        let (cleared, run, machine) = permit.into_parts();
+        tracing::info!(%run, ?grounds, "freeing the slot");
+        let tag = Tag {
+            run,
+            digest: Arc::clone(&cleared.proposal().playbook.digest),
+        };
+        Box::pin(self.free(machine, tag))
+    }
+
+    fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {
+        Box::pin(self.obtain(cleared, run))
+    }
+
+    fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        Box::pin(async move {
+            let own = self.store.own(Some(run)).await?;
+            if own.is_empty() {
+                return Ok(());
+            }
+            tracing::info!(%run, ?grounds, "freeing the slot of an ended run");
+            let wants = own
+                .iter()
+                .map(|found| Want {
+                    domain: Arc::from(found.name.domain()),
+                    cap: 0,
+                    first: 0,
+                })
+                .collect();
+            let tag = Tag {
+                run,
+                digest: Arc::from(""),
+            };
+            // Without claims the machine begins at its found slots, from where a release is legal.
+            self.free(SlotMachine::new(wants, own, false), tag).await
+        })
+    }
+}

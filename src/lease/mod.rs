@@ -1,0 +1,70 @@
+//! The slot: leave to disturb this node now. Created, never taken over; proved by a fresh *write* before every step.
+//!
+//! `slot.rs` is the pure protocol. `keeper.rs` obeys it against a [`SlotStore`]: files on one machine (`local.rs`), Lease
+//! objects in a cluster (`api.rs`). Only the keeper makes a [`Permit`], and only after a write succeeded (safety.md,
+//! section 2; invariants I2, I3, I5, I6, I11).
+
+mod error;
+mod exchange;
+mod keeper;
+mod local;
+mod name;
+mod permit;
+mod slot;
+
+pub use error::{LeaseError, PermitExpired};
+pub use exchange::{
+    Action, Answer, CALL_LIMIT, Found, HOLD, RENEW_EVERY, Refusal, Request, Slot, Want,
+};
+pub use keeper::{Keeper, SlotStore, Tag};
+pub use local::{LOCAL_DOMAIN, LocalSlots, SlotNote};
+pub use name::{NotASlotName, SlotName};
+pub use permit::Permit;
+pub use slot::SlotMachine;
+
+use crate::host::BoxFuture;
+use crate::policy::{Cleared, RunId};
+
+/// On what grounds a slot may be freed by its holder (safety.md, I11). There are no others: after a failure it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grounds {
+    /// The verification held for the whole soak.
+    Soaked,
+    /// No step of the run had begun.
+    Untouched,
+}
+
+/// The one way to get, prove and free a slot.
+pub trait Lease: Send + Sync {
+    /// Gets the node's slot for a new run. A slot that this node kept from a failed run serves again, after a write.
+    ///
+    /// # Errors
+    /// Refused (no free slot, a breaker, another agent), or the store could not be asked.
+    fn acquire(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>>;
+
+    /// Proves that the slot is still ours by writing it.
+    ///
+    /// *Cancel safety*: may be dropped; the write then counts as not made.
+    ///
+    /// # Errors
+    /// The write did not succeed: nothing disruptive may start.
+    fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>>;
+
+    /// Frees the slot.
+    ///
+    /// # Errors
+    /// It could not be freed; the next `acquire` of this node finds it as its own.
+    fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>>;
+
+    /// Gets the slot again for a run that a restart interrupted. Like [`Lease::acquire`], nothing counts before a write.
+    ///
+    /// # Errors
+    /// As for [`Lease::acquire`].
+    fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>>;
+
+    /// Frees what a run left behind that had ended, or that had not begun a step, when the process died.
+    ///
+    /// # Errors
+    /// The store could not be asked or refused.
+    fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>>;
+}
