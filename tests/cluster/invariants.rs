@@ -20,10 +20,12 @@ pub fn breaches(calls: &[Call], caps: &BTreeMap<&str, u64>) -> Vec<String> {
     for call in calls.iter().filter(|call| call.is_done() && !call.is_dry()) {
         match call.resource.as_str() {
             "leases" => lease(call, caps, &mut holders, &mut found),
-            "nodes" | "nodes/status" if call.user == AGENTS && call.is_write() => {
-                if call.node.as_deref() != Some(call.name.as_str()) {
-                    found.push(format!("I16: {} wrote Node {}", call.who(), call.name));
-                }
+            "nodes" | "nodes/status"
+                if call.user == AGENTS
+                    && call.is_write()
+                    && call.node.as_deref() != Some(call.name.as_str()) =>
+            {
+                found.push(format!("I16: {} wrote Node {}", call.who(), call.name));
             }
             _ if call.user == AGENTS && call.resource.starts_with("pods") => {
                 found.push(format!(

@@ -126,10 +126,10 @@ fn every_condition_of_a_signature_is_listed_for_admission() {
     for file in signatures(&root.join("remediations/signatures")) {
         let text = fs::read_to_string(&file).expect("a signature can be read");
         for document in serde_saphyr::from_multiple::<Value>(&text).expect("signatures are YAML") {
-            if let Some(kind) = document.pointer("/condition/type").and_then(Value::as_str) {
-                if listed["data"][kind].is_null() {
-                    missing.insert(format!("{kind}: {}", document["id"]));
-                }
+            if let Some(kind) = document.pointer("/condition/type").and_then(Value::as_str)
+                && listed["data"][kind].is_null()
+            {
+                missing.insert(format!("{kind}: {}", document["id"]));
             }
         }
     }

@@ -57,7 +57,9 @@ impl Scene {
             own,
             foreign,
         };
-        scene.set_limits(&json!({ "cluster": "3", "zone-a": "1", "pool-gpu": "10" }));
+        scene.set_limits(
+            &json!({ "cluster": "3", "zone-a": "1", "pool-gpu": "10", "pool-a.b": "1" }),
+        );
         let probe = |slot: &str, word: &str| {
             let answer = scene.own.caller.create(DRY, &scene.own.lease(slot));
             answer.message().contains(word) || (word.is_empty() && answer.is_success())

@@ -33,6 +33,16 @@ const CREATE: &[Case] = &[
     ("create a slot of a pool", Allow, |s| {
         create(s, "slot.pool-gpu.9")
     }),
+    (
+        "create a slot of a pool with a dot in its name",
+        Allow,
+        |s| create(s, "slot.pool-a.b.0"),
+    ),
+    (
+        "create a slot of a pool one part longer than a listed one",
+        Deny("cap of 0 for domain pool-gpu.0"),
+        |s| create(s, "slot.pool-gpu.0.0"),
+    ),
     ("create a slot that a foreign node holds", Conflict, |s| {
         s.held(&s.foreign, "slot.cluster.0");
         create(s, "slot.cluster.0")

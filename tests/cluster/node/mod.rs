@@ -8,11 +8,9 @@ pub mod root;
 
 // Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
 #[path = "../../lab/node/cgroup.rs"]
-#[allow(
-    dead_code,
-    reason = "the other lab also sweeps what an earlier run left"
-)]
 mod cgroup;
+#[path = "../../lab/node/sweep.rs"]
+mod sweep;
 
 use std::fs;
 use std::path::{Path, PathBuf};
