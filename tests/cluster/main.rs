@@ -19,6 +19,7 @@ mod api;
 mod audit;
 mod binaries;
 mod controlplane;
+mod flagship;
 mod fleet;
 mod hostile;
 mod image;

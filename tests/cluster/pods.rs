@@ -124,7 +124,7 @@ fn check_token(plane: &ControlPlane, token: &str, node: &str) {
 }
 
 /// An image whose only program waits for ever.
-fn pause_image(images: &Path, name: &str, file: &str) {
+pub fn pause_image(images: &Path, name: &str, file: &str) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (source, binary) = (dir.path().join("main.c"), dir.path().join("nodemend"));
     let text = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";

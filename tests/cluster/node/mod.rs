@@ -7,16 +7,20 @@
 pub mod root;
 
 // Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
+#[path = "../../lab/inject/bus_connection.rs"]
+#[allow(dead_code, reason = "the other lab injects more kinds of silence")]
+pub mod bus_connection;
 #[path = "../../lab/node/cgroup.rs"]
 mod cgroup;
 #[path = "../../lab/node/sweep.rs"]
 mod sweep;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -136,7 +140,7 @@ impl Node {
 
     /// Runs a command inside as root; it is killed after 40 s.
     pub fn run(&self, argv: &[&str]) -> Output {
-        let leader = self.leader().to_string();
+        let leader = self.leader().expect("the node is on").to_string();
         let output = Command::new("timeout")
             .args([
                 "--kill-after=1",
@@ -168,22 +172,16 @@ impl Node {
         text(&output.stdout)
     }
 
-    /// Where `inside`, an absolute path of the node, is found from outside.
-    pub fn path(&self, inside: &str) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.leader()));
-        root.join(inside.trim_start_matches('/'))
-    }
-
     /// Its PID 1, as this machine numbers it.
-    pub fn leader(&self) -> Pid {
-        let nspawn = self.process.pid();
-        let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"));
-        let children = children.expect("nspawn runs");
-        let first = children
-            .split_whitespace()
-            .next()
-            .expect("the node has a PID 1");
-        Pid::from_raw(first.parse().expect("the kernel lists process ids"))
+    ///
+    /// # Errors
+    /// The node is off.
+    pub fn leader(&self) -> Result<Pid> {
+        let children = children(self.process.pid());
+        children
+            .first()
+            .copied()
+            .with_context(|| format!("{} has no PID 1", self.name))
     }
 }
 
@@ -193,16 +191,9 @@ impl Drop for Node {
             self.keep_journal();
         }
         // Killing nspawn alone would leave it no time to end its PID 1.
-        if let Ok(children) =
-            fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.pid()))
-        {
-            for child in children
-                .split_whitespace()
-                .filter_map(|child| child.parse().ok())
-            {
-                // It may have ended by itself.
-                kill(Pid::from_raw(child), Signal::SIGKILL).ok();
-            }
+        for child in children(self.process.pid()) {
+            // It may have ended by itself.
+            kill(child, Signal::SIGKILL).ok();
         }
         self.process.kill();
     }
@@ -224,6 +215,16 @@ impl Node {
             Err(error) => eprintln!("cannot read the journal of {}: {error}", self.name),
         }
     }
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    // A process that is gone has none.
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 fn configure(etc: &Path, plane: &ControlPlane, name: &str, address: &str, number: u8) {
