@@ -16,6 +16,8 @@ pub struct Call {
     pub verb: String,
     /// The resource, with its subresource after a slash.
     pub resource: String,
+    /// The resource's API group, empty for the core.
+    pub group: String,
     /// The object's name, empty for a collection.
     pub name: String,
     /// Who called.
@@ -93,6 +95,7 @@ pub fn parse(line: &str) -> Call {
     Call {
         verb: text("/verb"),
         resource,
+        group: text("/objectRef/apiGroup"),
         name: text("/objectRef/name"),
         user: text("/user/username"),
         node: node.and_then(Value::as_str).map(str::to_owned),

@@ -17,13 +17,28 @@ const LDFLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4
 
 /// The command that starts `component`, without its flags. The first call on a machine builds.
 pub fn component(component: &str) -> Vec<String> {
-    if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
-        let own = Path::new(&assets).join(component);
-        if own.is_file() {
-            return vec![own.display().to_string()];
-        }
-    }
-    vec![multi_call().display().to_string(), component.to_owned()]
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    asset(assets.as_deref(), component)
+        .map(|own| vec![own.display().to_string()])
+        .unwrap_or_else(|| vec![multi_call().display().to_string(), component.to_owned()])
+}
+
+/// The program `component` among `assets`, if there is one: envtest brings etcd, the API server and
+/// kubectl, but no controllers and no kubelet.
+fn asset(assets: Option<&Path>, component: &str) -> Option<PathBuf> {
+    assets
+        .map(|assets| assets.join(component))
+        .filter(|program| program.is_file())
+}
+
+#[test]
+fn a_component_is_taken_from_the_assets_where_they_have_it() {
+    let assets = tempfile::tempdir().expect("a temporary directory");
+    let etcd = assets.path().join("etcd");
+    fs::write(&etcd, "").expect("a temporary directory");
+    assert_eq!(asset(Some(assets.path()), "etcd"), Some(etcd));
+    assert_eq!(asset(Some(assets.path()), "kubelet"), None);
+    assert_eq!(asset(None, "etcd"), None);
 }
 
 /// The multi-call binary, built if this machine's user never built it from these inputs.

@@ -30,6 +30,7 @@ mod node;
 mod pki;
 mod pods;
 mod process;
+mod rights;
 mod server;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
