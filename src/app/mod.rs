@@ -1,10 +1,12 @@
 //! The composition root: command line, configuration, wiring, supervision. It sees all, and nobody sees it.
 
+mod agent;
 pub mod cli;
 mod commands;
 mod config;
 mod dispatch;
 mod exit;
+mod playbooks;
 mod world;
 
 pub use config::Config;

@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use super::remedy::Remedies;
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
 use crate::policy::{
-    Blocked, CaseId, Cleared, Disruption, Facts, Gates, OptIn, Proposal, RunId, Window,
+    Blocked, CaseId, Cleared, Disruption, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId, Window,
 };
 use crate::signal::{Batch, MissingReason, Timestamp};
 use crate::signatures::{Judge, Judgement, Rulebook};
@@ -205,6 +205,40 @@ impl Engine {
     /// The run under way, with its case.
     pub fn run(&self) -> Option<(CaseId, RunId)> {
         self.run
+    }
+
+    /// Sets or ends a pause that outlives the process. `false`: there is no ledger to keep it in.
+    pub fn set_pause(&mut self, reason: Option<String>) -> bool {
+        match &mut self.ledger {
+            Some(ledger) => {
+                ledger.pause = reason;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Asks all gates again for a run that a restart interrupted: its own attempt does not count against it, and it is not
+    /// "another" run. `None`: not every gate passes, or the playbook is another one now.
+    pub fn clear_again(
+        &self,
+        case: CaseId,
+        playbook: &PlaybookRef,
+        now: Timestamp,
+    ) -> Option<Cleared> {
+        let mut case = self.book.find(case)?.clone();
+        case.state = CaseState::Confirmed;
+        let (proposal, mut facts) = self.proposal(&case, now)?;
+        if proposal.playbook != *playbook {
+            return None;
+        }
+        facts.run_in_flight = false;
+        if let Some(attempts) = &mut facts.attempts
+            && let Some(list) = attempts.get_mut(&proposal.signature)
+        {
+            list.pop();
+        }
+        self.gates.decide(proposal, &facts).ok()
     }
 
     /// Takes one input and says what is to be done, in this order.
@@ -415,6 +449,16 @@ impl Engine {
             capable: self.limits.capable.clone(),
         };
         Some((proposal, facts))
+    }
+
+    /// The gates that hold back or refuse a mend now, once per case that they stand in the way of.
+    pub fn blocking(&self) -> Vec<&'static str> {
+        self.decided
+            .values()
+            .flatten()
+            .filter(|(_, word)| *word != "pass")
+            .map(|(gate, _)| *gate)
+            .collect()
     }
 
     /// What stands between a case and its mend, now. Asks every gate anew.

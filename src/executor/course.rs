@@ -1,6 +1,6 @@
 //! A plan made ready to run: its steps as things that can act.
 
-use super::entry::{Opening, StepIx};
+use super::entry::{FAILED_UNITS_BEFORE, Opening, StepIx};
 use super::outline::Outline;
 use crate::playbook::{ArgError, Guard, OnFailure, Plan};
 use crate::policy::Proposal;
@@ -23,7 +23,7 @@ pub struct Leg {
 /// A plan made ready to run.
 pub struct Course {
     /// What the journal says about it.
-    pub opening: Opening,
+    pub opening: Arc<Opening>,
     /// What the run machine knows about it.
     pub outline: Outline,
     /// Its steps.
@@ -35,11 +35,18 @@ pub struct Course {
 }
 
 impl Course {
-    /// The plan for this proposal, ready to run.
+    /// The plan for this proposal, ready to run. `failed_units` is how many units have failed by now, if that is known.
     ///
     /// # Errors
     /// A step that this build cannot carry out.
-    pub fn of(plan: &Plan, proposal: &Proposal) -> Result<Self, ArgError> {
+    pub fn of(
+        plan: &Plan,
+        proposal: &Proposal,
+        failed_units: Option<i64>,
+    ) -> Result<Self, ArgError> {
+        let mut values = plan.bound.clone();
+        values
+            .extend(failed_units.map(|count| (FAILED_UNITS_BEFORE.to_owned(), count.to_string())));
         let opening = Opening {
             case: proposal.case.0,
             signature: proposal.signature.to_string(),
@@ -48,11 +55,12 @@ impl Course {
             version: plan.playbook.version.to_string(),
             digest: plan.playbook.digest.to_string(),
             plan: plan.digest.to_string(),
+            values,
         };
         Self::again(plan, opening)
     }
 
-    /// The plan for a run that was opened before. The run machine refuses a journal of another plan.
+    /// The plan for a run that was opened before; the plan was made with [`Opening::values`]. The run machine refuses a journal of another plan.
     ///
     /// # Errors
     /// A step that this build cannot carry out.
@@ -72,7 +80,7 @@ impl Course {
             needs_human_on_failure: plan.on_failure == OnFailure::NeedsHuman,
         };
         Ok(Self {
-            opening,
+            opening: Arc::new(opening),
             outline,
             legs,
             condition: Arc::clone(&plan.verify.condition),

@@ -2,6 +2,7 @@
 
 use crate::policy::{CaseId, PlaybookRef};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -143,7 +144,13 @@ pub struct Opening {
     pub digest: String,
     /// The digest of the plan: playbook, subject and concrete steps.
     pub plan: String,
+    /// What was read when the run began and must be the same after a restart: the plan's values by signal, and
+    /// [`FAILED_UNITS_BEFORE`].
+    pub values: BTreeMap<String, String>,
 }
+
+/// The name in [`Opening::values`] of how many units had failed before the run: `new_failed_units()` counts from there.
+pub const FAILED_UNITS_BEFORE: &str = "failed-units-before";
 
 impl Opening {
     /// The case.

@@ -44,6 +44,7 @@ fn opened() -> Entry {
             version: "1.0.0".into(),
             digest: "d".into(),
             plan: "p1".into(),
+            values: Default::default(),
         },
         boot: BootId::new("boot-a"),
     }

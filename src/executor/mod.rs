@@ -1,6 +1,8 @@
 //! Carries out a plan: a pure machine replayed from its journal, and a short loop that obeys it.
 
 mod course;
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 mod entry;
 mod journal;
@@ -8,17 +10,22 @@ mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod outline;
+mod questions;
 mod record;
 mod ride;
+#[cfg(test)]
+mod rig;
 mod runner;
+#[cfg(test)]
+mod runner_tests;
 mod soak;
 mod witness;
 
 pub use course::{Course, Leg};
 pub use disk::{Disk, HostDisk, JournalFile};
 pub use entry::{
-    BootId, Entry, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening, Outcome, Receipt,
-    StepIx,
+    BootId, Entry, FAILED_UNITS_BEFORE, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening,
+    Outcome, Receipt, StepIx,
 };
 pub use journal::{Journal, JournalError, MAX_JOURNAL_BYTES, PastRun, Shelf};
 pub use machine::{IllegalEntry, Run};

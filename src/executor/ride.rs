@@ -1,29 +1,27 @@
 //! One run under way: everything between two questions to the run machine.
 
-use super::course::{Course, Leg};
-use super::entry::{Entry, Fault, MAX_RECEIPT_BYTES, Next, Outcome, Receipt, StepIx};
+use super::course::Course;
+use super::entry::{Entry, Fault, Next, Outcome, Receipt, StepIx};
 use super::journal::Journal;
 use super::machine::Run;
+use super::questions::Leave;
 use super::runner::{Halt, Rein, RunEnd, Runner};
 use super::soak::{Soak, SoakState};
 use super::witness::RunEvent;
 use crate::document::format_span;
-use crate::lease::{Grounds, Permit, RENEW_EVERY};
-use crate::playbook::Guard;
+use crate::lease::{Grounds, Permit};
 use crate::policy::RunId;
 use crate::signal::Uptime;
-use crate::steps::{StepError, Ticket, Tri, Verified};
-use std::convert::Infallible;
-use std::future::Future;
+use crate::steps::{Ticket, Verified};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a step waits for a condition that nobody can judge, or for a slot that cannot be proved. Right after a mend the
 /// probes are blind for a period or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it asks meanwhile.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// How long a durable write may take before the disk counts as hanging. A loaded spinning disk needs seconds.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -38,15 +36,6 @@ pub(super) struct Ride<'a> {
     pub(super) reins: watch::Receiver<Rein>,
     /// The step that was withheld last, and since when.
     pub(super) withheld: Option<(StepIx, Uptime)>,
-}
-
-/// What a guard says after patience.
-enum Leave {
-    Go,
-    Skip(String),
-    End(String),
-    Fail(Fault),
-    Interrupted,
 }
 
 impl Ride<'_> {
@@ -79,12 +68,16 @@ impl Ride<'_> {
         }
     }
 
-    fn now(&self) -> Uptime {
+    pub(super) fn now(&self) -> Uptime {
         self.runner.site.clock.now().uptime
     }
 
-    fn ticket(&self, step: StepIx) -> Ticket {
-        Ticket { run: self.id, step }
+    pub(super) fn ticket(&self, step: StepIx) -> Ticket {
+        Ticket {
+            run: self.id,
+            step,
+            opening: Arc::clone(&self.course.opening),
+        }
     }
 
     /// Writes one entry: the machine must allow it, an intent is in the audit log first, then the journal has it durably.
@@ -124,7 +117,7 @@ impl Ride<'_> {
         RunEvent {
             at: self.runner.site.clock.now(),
             run: self.id,
-            opening: self.course.opening.clone(),
+            opening: Arc::clone(&self.course.opening),
             step_kind: leg.map(|leg| Arc::clone(&leg.kind)),
             entry,
             slot: self.permit.as_ref().map(Permit::slot).unwrap_or_default(),
@@ -220,132 +213,11 @@ impl Ride<'_> {
         Ok(())
     }
 
-    /// The renewing write, the permit's own clock, and the condition once more: right before something is done.
-    async fn prove(&self, step: Option<StepIx>) -> Result<(), String> {
-        let Some(permit) = &self.permit else {
-            return Err("there is no permit".into());
-        };
-        let renewed = self.runner.lease.renew(permit).await;
-        renewed.map_err(|error| error.to_string())?;
-        permit
-            .ensure_live(self.now())
-            .map_err(|expired| expired.to_string())?;
-        let guard = step
-            .and_then(|step| self.course.leg(step))
-            .map(|leg| &leg.guard);
-        match guard {
-            Some(Guard::Requires(condition) | Guard::If(condition)) => {
-                match self.runner.site.oracle.condition(condition) {
-                    Tri::Yes => Ok(()),
-                    Tri::No => Err(format!("`{condition}` does not hold any more")),
-                    Tri::Unknown(why) => Err(format!("nobody can tell `{condition}`: {why}")),
-                }
-            }
-            Some(Guard::None) | None => Ok(()),
-        }
-    }
-
-    /// Asks a step's guard until it is clear or patience ends.
-    async fn ask_guard(&mut self, step: StepIx) -> Leave {
-        let Some(leg) = self.course.leg(step) else {
-            return Leave::Fail(Fault::new(
-                "no-step",
-                format!("there is no {step} in the plan"),
-            ));
-        };
-        let (condition, is_own) = match &leg.guard {
-            Guard::None => return Leave::Go,
-            Guard::Requires(condition) => (Arc::clone(condition), false),
-            Guard::If(condition) => (Arc::clone(condition), true),
-        };
-        let began = self.now();
-        loop {
-            let why = match self.runner.site.oracle.condition(&condition) {
-                Tri::Yes => return Leave::Go,
-                Tri::No if is_own => return Leave::Skip(format!("`{condition}` does not hold")),
-                // What was to be mended is gone already: after some steps that is success, and the soak decides.
-                Tri::No if self.run.is_touched() => {
-                    return Leave::Skip(format!("`{condition}` does not hold any more"));
-                }
-                Tri::No => return Leave::End(format!("`{condition}` does not hold any more")),
-                Tri::Unknown(why) => why,
-            };
-            if *self.reins.borrow() != Rein::Go {
-                return Leave::Interrupted;
-            }
-            if self.now().since(began) >= PATIENCE {
-                let why = format!("nobody can tell `{condition}`: {why}");
-                return if is_own {
-                    Leave::Skip(why)
-                } else if self.run.is_touched() {
-                    Leave::Fail(Fault::new("unknown", why))
-                } else {
-                    Leave::End(why)
-                };
-            }
-            self.runner.site.clock.sleep(PAUSE).await;
-        }
-    }
-
-    async fn capture(&self, step: StepIx) -> Result<Receipt, Fault> {
-        let leg = self
-            .course
-            .leg(step)
-            .ok_or_else(|| Fault::new("no-step", ""))?;
-        let (site, ticket) = (&self.runner.site, self.ticket(step));
-        let receipt = self.bounded(leg, leg.step.capture(site, ticket)).await?;
-        let bytes = receipt.0.to_string().len();
-        if bytes > MAX_RECEIPT_BYTES {
-            let why = format!("the prior state has {bytes} bytes, too many to be kept");
-            return Err(Fault::new("receipt", why));
-        }
-        Ok(receipt)
-    }
-
-    /// Waits for a part of a step, at most its time, and keeps the slot fresh meanwhile.
-    async fn bounded<T>(
-        &self,
-        leg: &Leg,
-        work: impl Future<Output = Result<T, StepError>>,
-    ) -> Result<T, Fault> {
-        let timed = tokio::time::timeout(leg.timeout, work);
-        let done = tokio::select! {
-            biased;
-            done = timed => done,
-            never = self.keep_fresh() => match never {},
-        };
-        match done {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Fault::new(error.kind(), error.in_full())),
-            Err(_) => Err(Fault::new(
-                "timeout",
-                format!(
-                    "{} did not end within {}",
-                    leg.kind,
-                    format_span(leg.timeout)
-                ),
-            )),
-        }
-    }
-
-    /// Renews the slot as long as it is polled. A failure is no reason to break off what is under way: it is asked again
-    /// before the next step.
-    async fn keep_fresh(&self) -> Infallible {
-        loop {
-            self.runner.site.clock.sleep(RENEW_EVERY).await;
-            if let Some(permit) = &self.permit
-                && let Err(error) = self.runner.lease.renew(permit).await
-            {
-                tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not renewed");
-            }
-        }
-    }
-
     async fn apply(&mut self, step: StepIx, receipt: &Receipt) -> Result<(), Halt> {
         let began = self.now();
         let done = match (self.course.leg(step), &self.permit) {
             (Some(leg), Some(permit)) => {
-                let (site, ticket) = (&self.runner.site, self.ticket(step));
+                let (site, ticket) = (&self.runner.site, &self.ticket(step));
                 self.bounded(leg, leg.step.apply(site, ticket, permit, receipt))
                     .await
             }
@@ -385,7 +257,7 @@ impl Ride<'_> {
         let seen = loop {
             let looked = match (self.course.leg(step), &receipt) {
                 (Some(leg), Some(receipt)) => {
-                    let (site, ticket) = (&self.runner.site, self.ticket(step));
+                    let (site, ticket) = (&self.runner.site, &self.ticket(step));
                     let left = leg.timeout.saturating_sub(self.now().since(began));
                     let looked = self
                         .bounded(leg, leg.step.verify(site, ticket, receipt))
@@ -427,7 +299,11 @@ impl Ride<'_> {
                 if *self.reins.borrow() != Rein::Go {
                     return None;
                 }
-                let seen = self.runner.site.oracle.condition(&condition);
+                let seen = self
+                    .runner
+                    .site
+                    .oracle
+                    .condition(&condition, &self.course.opening);
                 match watch.observe(self.now(), &seen) {
                     SoakState::Going => self.runner.site.clock.sleep(PAUSE).await,
                     SoakState::Held => return Some(Entry::Soaked),
@@ -463,7 +339,7 @@ impl Ride<'_> {
         let began = self.now();
         let undone = match (self.course.leg(step), &self.permit) {
             (Some(leg), Some(permit)) => {
-                let (site, ticket) = (&self.runner.site, self.ticket(step));
+                let (site, ticket) = (&self.runner.site, &self.ticket(step));
                 self.bounded(leg, leg.step.undo(site, ticket, permit, &receipt))
                     .await
             }

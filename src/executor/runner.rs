@@ -2,7 +2,7 @@
 
 use super::course::Course;
 use super::disk::Disk;
-use super::entry::{BootId, Entry, Outcome};
+use super::entry::{BootId, Entry, Opening, Outcome};
 use super::journal::{Journal, JournalError, PastRun, Shelf};
 use super::machine::{IllegalEntry, Run};
 use super::ride::Ride;
@@ -112,7 +112,7 @@ impl Runner {
             Err(error) => return RunEnd::Halted(error.into()),
         };
         let first = Entry::Opened {
-            opening: course.opening.clone(),
+            opening: Opening::clone(&course.opening),
             boot: self.boot.clone(),
         };
         let fresh = Run::of(course.outline.clone());

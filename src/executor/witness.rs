@@ -15,7 +15,7 @@ pub struct RunEvent {
     /// The run.
     pub run: RunId,
     /// What the run is about.
-    pub opening: Opening,
+    pub opening: Arc<Opening>,
     /// What it does or did; `entry.kind()` is the audit record's kind.
     pub entry: Entry,
     /// The kind of the step it is about, if it is about one.

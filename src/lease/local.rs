@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The only domain of a machine without a cluster. One machine, one slot.
 pub const LOCAL_DOMAIN: &str = "local";
@@ -59,6 +59,8 @@ struct Inner {
     folder: PathBuf,
     boot_id: String,
     clock: Arc<dyn Clock>,
+    // A write that nobody waits for any more may still be under way when the next one comes.
+    one_at_a_time: Mutex<()>,
     // Held, never read: closing it would let a second agent in.
     _lock: Flock<File>,
 }
@@ -97,6 +99,7 @@ impl LocalSlots {
                 folder: folder.to_owned(),
                 boot_id: boot_id.to_owned(),
                 clock,
+                one_at_a_time: Mutex::new(()),
                 _lock: lock,
             }),
         })
@@ -165,6 +168,10 @@ fn chain(error: &LeaseError) -> String {
 
 impl Inner {
     fn obey(&self, request: Request, tag: &Tag) -> Result<Answer, LeaseError> {
+        let _turn = self
+            .one_at_a_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match request {
             Request::CreateSlot(name) => self.create(&name, tag),
             Request::ReadSlot(name) => Ok(match self.read(&name)? {

@@ -6,6 +6,8 @@
 
 mod error;
 mod exchange;
+#[cfg(test)]
+pub mod fixture;
 mod keeper;
 mod local;
 mod name;

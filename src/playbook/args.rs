@@ -9,6 +9,15 @@ use std::time::Duration;
 /// [`ArgReader::subject_text`] may be this; anywhere else `{{` is refused, so that a subject never becomes part of anything.
 pub const SUBJECT: &str = "{{subject}}";
 
+/// The signal that an argument's value is to come from, if the whole text is `{{ signal("KEY") }}`. Only an argument that its
+/// kind reads with [`ArgReader::scalar`] may be this: the plan puts the signal's value for the run's subject in its place.
+pub fn signal_of(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    let key = inner.strip_prefix("signal(\"")?.strip_suffix("\")")?;
+    let is_key = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'_';
+    (!key.is_empty() && key.bytes().all(is_key)).then_some(key)
+}
+
 /// The longest text of an argument. The longest unit name is 255 bytes; a condition may be somewhat longer.
 const MAX_TEXT_BYTES: usize = 2048;
 /// The longest list in an argument. The longest real one is a list of packages.
@@ -102,15 +111,28 @@ impl Args {
         });
     }
 
-    /// The same arguments with the subject in place of every `{{subject}}`.
-    pub(super) fn with_subject(&self, subject: &str) -> Args {
-        let mut args = self.clone();
-        for arg in &mut args.list {
-            if arg.value == ArgValue::Text(SUBJECT.to_owned()) {
-                arg.value = ArgValue::Text(subject.to_owned());
+    /// The same arguments with the subject in place of every `{{subject}}`, and `value_of` asked for every signal.
+    ///
+    /// # Errors
+    /// The signal that has no value.
+    pub(super) fn filled<'a>(
+        &'a self,
+        subject: &str,
+        mut value_of: impl FnMut(&'a str) -> Option<String>,
+    ) -> Result<Args, &'a str> {
+        let mut list = Vec::with_capacity(self.list.len());
+        for arg in &self.list {
+            let mut arg_now = arg.clone();
+            if let ArgValue::Text(text) = &arg.value {
+                if text == SUBJECT {
+                    arg_now.value = ArgValue::Text(subject.to_owned());
+                } else if let Some(key) = signal_of(text) {
+                    arg_now.value = ArgValue::Text(value_of(key).ok_or(key)?);
+                }
             }
+            list.push(arg_now);
         }
-        args
+        Ok(Args { list })
     }
 }
 
@@ -300,11 +322,13 @@ impl<'a> ArgReader<'a> {
         }
     }
 
-    /// A value that a file takes as text: text, or a number as it is written.
+    /// A value that a file takes as text: text, or a number as it is written. It may be `{{ signal("KEY") }}` as a whole; the
+    /// plan asks again with the signal's value.
     pub fn scalar(&mut self, name: &'static str) -> Option<String> {
         match self.take(name) {
             Some(ArgValue::Integer(value)) => Some(value.to_string()),
             Some(ArgValue::Number(value)) => Some(value.to_string()),
+            Some(ArgValue::Text(text)) if signal_of(text).is_some() => Some(text.clone()),
             Some(value) => self.plain(name, value).map(str::to_owned),
             None => {
                 self.missing(name);

@@ -15,7 +15,7 @@ mod shipped;
 mod steps;
 mod trust;
 
-pub use args::{Arg, ArgError, ArgProblem, ArgReader, ArgValue, Args, SUBJECT};
+pub use args::{Arg, ArgError, ArgProblem, ArgReader, ArgValue, Args, SUBJECT, signal_of};
 pub use catalogue::{Catalogue, CatalogueError, Listed, Source, Trust, TrustRoot};
 pub use document::{
     Attempts, Checks, MAX_ATTEMPTS, MAX_STEPS, OnFailure, Playbook, StepSpec, Verify,

@@ -7,6 +7,7 @@ use crate::document::{canonical_json, format_span, sha256_hex};
 use crate::policy::{Disruption, PlaybookRef};
 use crate::signal::Subject;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub struct Plan {
     pub disruption: Disruption,
     /// The steps; never empty.
     pub steps: Vec<PlannedStep>,
+    /// The signals that gave a value to an argument, with that value. Whoever makes the same plan again (after a crash, say)
+    /// hands these back, because the signal may be another by then.
+    pub bound: BTreeMap<String, String>,
     /// When the case counts as mended.
     pub verify: Verify,
     /// What happens after the last failed attempt.
@@ -98,6 +102,22 @@ pub enum PlanError {
         /// The playbook's class.
         declared: Disruption,
     },
+    /// An argument's value comes from a signal that has none.
+    #[error(
+        "step {index} ({kind}) of playbook {playbook} takes a value from signal `{signal}`, which has none for `{subject}`; see `nodemend check`"
+    )]
+    NoValue {
+        /// The playbook.
+        playbook: Arc<str>,
+        /// The step's number, from 0.
+        index: usize,
+        /// The step's kind.
+        kind: Arc<str>,
+        /// The signal.
+        signal: String,
+        /// The subject, cut to a readable length.
+        subject: String,
+    },
     /// The plan has no canonical form.
     #[error("plan of playbook {playbook} has no canonical form: {reason}")]
     Form {
@@ -115,6 +135,7 @@ impl PlanError {
             PlanError::NeedsSubject { .. } => "needs-subject",
             PlanError::Step { .. } => "step",
             PlanError::Disruption { .. } => "disruption",
+            PlanError::NoValue { .. } => "no-value",
             PlanError::Form { .. } => "form",
         }
     }
@@ -127,19 +148,26 @@ impl Playbook {
     }
 
     /// The concrete steps for `subject`. The arguments are checked again with the subject in place, because a subject
-    /// comes from what the machine reports and may be hostile.
+    /// comes from what the machine reports and may be hostile. `value_of` gives the fresh value of a signal for the subject,
+    /// `None` where there is none.
     ///
     /// # Errors
-    /// A missing subject, or a step that refuses it.
-    pub fn plan(&self, subject: &Subject, kinds: &dyn StepKinds) -> Result<Plan, PlanError> {
+    /// A missing subject, a signal without value, or a step that refuses either.
+    pub fn plan(
+        &self,
+        subject: &Subject,
+        kinds: &dyn StepKinds,
+        value_of: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Plan, PlanError> {
         if subject.is_node() && self.takes_subject() {
             return Err(PlanError::NeedsSubject {
                 playbook: self.id.clone(),
             });
         }
         let mut steps = Vec::with_capacity(self.steps.len());
+        let mut bound = BTreeMap::new();
         for (index, spec) in self.steps.iter().enumerate() {
-            steps.push(self.plan_step(index, spec, subject, kinds)?);
+            steps.push(self.plan_step(index, spec, subject, kinds, value_of, &mut bound)?);
         }
         let playbook = self.reference();
         let digest = digest(&playbook, subject, &steps).map_err(|error| PlanError::Form {
@@ -152,6 +180,7 @@ impl Playbook {
             subject: subject.clone(),
             disruption: self.disruption,
             steps,
+            bound,
             verify: self.verify.clone(),
             on_failure: self.on_failure.clone(),
             digest,
@@ -164,15 +193,28 @@ impl Playbook {
         spec: &StepSpec,
         subject: &Subject,
         kinds: &dyn StepKinds,
+        value_of: &dyn Fn(&str) -> Option<String>,
+        bound: &mut BTreeMap<String, String>,
     ) -> Result<PlannedStep, PlanError> {
-        let args = spec.args.with_subject(subject.as_str());
+        let filled = spec.args.filled(subject.as_str(), |key| {
+            let value = value_of(key)?;
+            bound.insert(key.to_owned(), value.clone());
+            Some(value)
+        });
+        let args = filled.map_err(|signal| PlanError::NoValue {
+            playbook: self.id.clone(),
+            index,
+            kind: spec.kind.clone(),
+            signal: signal.to_owned(),
+            subject: short(subject),
+        })?;
         let summary = kinds
             .check(&spec.kind, &args)
             .map_err(|source| PlanError::Step {
                 playbook: self.id.clone(),
                 index,
                 kind: spec.kind.clone(),
-                subject: subject.as_str().chars().take(80).collect(),
+                subject: short(subject),
                 source,
             })?;
         if summary.disruption > self.disruption {
@@ -197,6 +239,10 @@ impl Playbook {
             summary,
         })
     }
+}
+
+fn short(subject: &Subject) -> String {
+    subject.as_str().chars().take(80).collect()
 }
 
 fn takes_subject(args: &Args) -> bool {

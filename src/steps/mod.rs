@@ -3,6 +3,9 @@
 //! To add a kind: its file here, and one line in [`table`]'s list.
 
 mod error;
+#[cfg(test)]
+pub mod fake;
+mod machine;
 mod reexec_systemd;
 mod restart_unit;
 mod site;
@@ -11,23 +14,27 @@ mod wait_until;
 mod write_sysctl;
 
 pub use error::StepError;
+pub use machine::{HostCommands, HostServices};
 pub use site::{
     Commands, HostTask, Oracle, Pong, PortError, Services, Site, TaskEnd, Tri, UnitNow, Way,
 };
 pub use table::{Kinds, build};
 
-use crate::executor::{Receipt, StepIx, StepShape};
+use crate::executor::{Opening, Receipt, StepIx, StepShape};
 use crate::host::BoxFuture;
 use crate::lease::Permit;
 use crate::policy::RunId;
+use std::sync::Arc;
 
 /// Which step of which run: the names of its transient units are derived from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The run.
     pub run: RunId,
     /// The step.
     pub step: StepIx,
+    /// What the run is about.
+    pub opening: Arc<Opening>,
 }
 
 /// What looking for a step's effect showed.
@@ -52,7 +59,7 @@ pub trait Step: Send + Sync {
     fn capture<'a>(
         &'a self,
         site: &'a Site,
-        ticket: Ticket,
+        ticket: &'a Ticket,
     ) -> BoxFuture<'a, Result<Receipt, StepError>>;
 
     /// Does it.
@@ -64,7 +71,7 @@ pub trait Step: Send + Sync {
     fn apply<'a>(
         &'a self,
         site: &'a Site,
-        ticket: Ticket,
+        ticket: &'a Ticket,
         permit: &'a Permit,
         prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>>;
@@ -76,7 +83,7 @@ pub trait Step: Send + Sync {
     fn verify<'a>(
         &'a self,
         site: &'a Site,
-        ticket: Ticket,
+        ticket: &'a Ticket,
         prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<Verified, StepError>>;
 
@@ -87,7 +94,7 @@ pub trait Step: Send + Sync {
     fn undo<'a>(
         &'a self,
         site: &'a Site,
-        ticket: Ticket,
+        ticket: &'a Ticket,
         permit: &'a Permit,
         prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>>;

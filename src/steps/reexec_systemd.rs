@@ -131,7 +131,7 @@ impl Step for ReexecSystemd {
     fn capture<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
     ) -> BoxFuture<'a, Result<Receipt, StepError>> {
         Box::pin(async move {
             // Silence on the bus is the usual reason for this step, so it is no error here.
@@ -149,7 +149,7 @@ impl Step for ReexecSystemd {
     fn apply<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {
@@ -159,7 +159,7 @@ impl Step for ReexecSystemd {
     fn verify<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<Verified, StepError>> {
         Box::pin(async move { self.look(site, &prior_of(prior)?).await })
@@ -168,7 +168,7 @@ impl Step for ReexecSystemd {
     fn undo<'a>(
         &'a self,
         _site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {

@@ -137,7 +137,7 @@ impl Step for RestartUnit {
     fn capture<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
     ) -> BoxFuture<'a, Result<Receipt, StepError>> {
         Box::pin(async move {
             let now = self.state(site).await?;
@@ -163,7 +163,7 @@ impl Step for RestartUnit {
     fn apply<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {
@@ -188,7 +188,7 @@ impl Step for RestartUnit {
     fn verify<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<Verified, StepError>> {
         Box::pin(self.look(site, prior))
@@ -197,7 +197,7 @@ impl Step for RestartUnit {
     fn undo<'a>(
         &'a self,
         _site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {

@@ -1,5 +1,6 @@
 //! What a step may touch: the machine's files and a few ports, each of which a test can make fail.
 
+use crate::executor::Opening;
 use crate::host::clock::Clock;
 use crate::host::{BoxFuture, Host};
 use std::sync::Arc;
@@ -33,8 +34,8 @@ pub enum Tri {
 
 /// Judges conditions (CEL) over the signals as they are now. The engine is behind it.
 pub trait Oracle: Send + Sync {
-    /// Whether `condition` holds now.
-    fn condition(&self, condition: &str) -> Tri;
+    /// Whether `condition` holds now, for the subject of the run with this opening.
+    fn condition(&self, condition: &str, opening: &Opening) -> Tri;
 }
 
 /// A port could not do what it was asked.

@@ -50,10 +50,10 @@ pub(super) fn read(args: &Args) -> Result<(WaitUntil, StepSummary), ArgError> {
 }
 
 impl WaitUntil {
-    async fn wait(&self, site: &Site) -> Result<(), StepError> {
+    async fn wait(&self, site: &Site, ticket: &Ticket) -> Result<(), StepError> {
         let began = site.clock.now().uptime;
         loop {
-            let seen = match site.oracle.condition(&self.condition) {
+            let seen = match site.oracle.condition(&self.condition, &ticket.opening) {
                 Tri::Yes => return Ok(()),
                 Tri::No => "it does not hold".to_owned(),
                 Tri::Unknown(why) => format!("nobody can tell: {why}"),
@@ -84,7 +84,7 @@ impl Step for WaitUntil {
     fn capture<'a>(
         &'a self,
         _site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
     ) -> BoxFuture<'a, Result<Receipt, StepError>> {
         Box::pin(async { Ok(Receipt(serde_json::Value::Null)) })
     }
@@ -92,32 +92,34 @@ impl Step for WaitUntil {
     fn apply<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(self.wait(site))
+        Box::pin(self.wait(site, ticket))
     }
 
     fn verify<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        ticket: &'a Ticket,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<Verified, StepError>> {
         Box::pin(async move {
-            Ok(match site.oracle.condition(&self.condition) {
-                Tri::Yes => Verified::Yes("the condition holds".into()),
-                Tri::No => Verified::NotYet("the condition does not hold".into()),
-                Tri::Unknown(why) => Verified::NotYet(why),
-            })
+            Ok(
+                match site.oracle.condition(&self.condition, &ticket.opening) {
+                    Tri::Yes => Verified::Yes("the condition holds".into()),
+                    Tri::No => Verified::NotYet("the condition does not hold".into()),
+                    Tri::Unknown(why) => Verified::NotYet(why),
+                },
+            )
         })
     }
 
     fn undo<'a>(
         &'a self,
         _site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {

@@ -187,7 +187,7 @@ impl Step for WriteSysctl {
     fn capture<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
     ) -> BoxFuture<'a, Result<Receipt, StepError>> {
         Box::pin(async move {
             let prior = Prior {
@@ -202,7 +202,7 @@ impl Step for WriteSysctl {
     fn apply<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {
@@ -212,7 +212,7 @@ impl Step for WriteSysctl {
     fn verify<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<Verified, StepError>> {
         Box::pin(async move {
@@ -228,7 +228,7 @@ impl Step for WriteSysctl {
     fn undo<'a>(
         &'a self,
         site: &'a Site,
-        _ticket: Ticket,
+        _ticket: &'a Ticket,
         _permit: &'a Permit,
         prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<(), StepError>> {

@@ -8,17 +8,12 @@ use crate::probes::{self, Probe, ProbeError};
 use crate::report::render::{CheckReport, CheckRow, render_check};
 use crate::signal::{Batch, MissingReason, Reading, Subject, Timeline};
 use crate::signatures::{Judge, Judgement, Rulebook, Signature, Verdict};
-use std::io::Write;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Everything wrong with the configuration or the request; what could be judged is not judged then.
-pub async fn run(
-    common: &Common,
-    wanted: &[String],
-    out: &mut dyn Write,
-) -> Result<Exit, Vec<Problems>> {
+pub async fn run(common: &Common, wanted: &[String]) -> Result<(String, Exit), Vec<Problems>> {
     let began = clock::now();
     let config = world::load_config(common).map_err(|problems| vec![problems])?;
     let catalogue = world::catalogue();
@@ -48,10 +43,8 @@ pub async fn run(
         Output::Text => render_check(&report, world::paint(common)),
         Output::Json => serde_json::to_string(&report).unwrap_or_default() + "\n",
     };
-    if out.write_all(text.as_bytes()).is_err() {
-        return Ok(Exit::CannotTell);
-    }
-    Ok(exit_of(&report, !wanted.is_empty()))
+    let exit = exit_of(&report, !wanted.is_empty());
+    Ok((text, exit))
 }
 
 fn check_names(wanted: &[String], rulebook: &Rulebook) -> Result<(), Vec<Problems>> {

@@ -70,8 +70,14 @@ words! {
         StepApplied = "step-applied",
         /// A step was verified.
         StepVerified = "step-verified",
+        /// After a restart: a step that was about to be applied was not.
+        StepNotApplied = "step-not-applied",
         /// A step failed.
         StepFailed = "step-failed",
+        /// The playbook's verification held for the whole soak.
+        VerificationHeld = "verification-held",
+        /// The playbook's verification did not hold.
+        VerificationFailed = "verification-failed",
         /// A step is about to be undone.
         UndoBegan = "undo-began",
         /// A step was undone.

@@ -1,0 +1,257 @@
+//! Building the agent from its settings: what cannot be built is said, and the rest goes on.
+
+use super::core::Core;
+use super::oracle::EngineOracle;
+use super::runs::Runs;
+use super::scribe::{RunWitness, Scribe};
+use super::sight::{Nudge, Vision, chain};
+use super::store;
+use crate::app::config::Config;
+use crate::app::{playbooks, world};
+use crate::document::Problems;
+use crate::engine::{Engine, Input, Ledger, Limits, Remedies, Remedy};
+use crate::executor::{BootId, HostDisk, Runner, Shelf};
+use crate::host::Host;
+use crate::host::clock::{self, HostClock};
+use crate::lease::{Keeper, LocalSlots};
+use crate::playbook::Catalogue as Playbooks;
+use crate::policy::OptIn;
+use crate::probes;
+use crate::report::audit::{self, AuditLog};
+use crate::report::metrics::AgentMetrics;
+use crate::signal::Timeline;
+use crate::signatures::Judge;
+use crate::steps::{HostCommands, HostServices, Site};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the agent is built from.
+pub struct Plan {
+    /// The settings.
+    pub config: Config,
+    /// The machine.
+    pub host: Host,
+    /// Where journal, ledger and audit log are kept.
+    pub state_dir: PathBuf,
+    /// The node's name.
+    pub node: String,
+    /// Whether it runs without a cluster.
+    pub standalone: bool,
+}
+
+/// The agent, built.
+pub struct Built {
+    /// The engine and everything that its commands reach.
+    pub core: Arc<Core>,
+    /// Runs of before, some perhaps open.
+    pub shelf: Shelf,
+    /// What keeps it from acting, by source.
+    pub stops: Vec<(&'static str, String)>,
+}
+
+/// Builds the agent.
+///
+/// # Errors
+/// Rules that cannot be used. Everything else that fails only keeps it from acting.
+pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
+    let now = clock::now();
+    let boot_id = boot_id(&plan.host);
+    let mut stops = Vec::new();
+    let (rulebook, reports) = world::load_rules(&plan.config, &world::catalogue());
+    for report in &reports {
+        tracing::error!(%report, "a signature is left out");
+    }
+    let judge =
+        Judge::new(rulebook, Timeline::new(world::catalogue()), false).map_err(|error| {
+            let mut problems = Problems::of("signatures");
+            problems.add(
+                crate::document::Place::default(),
+                format!("the log patterns together are too large: {error}"),
+            );
+            vec![problems]
+        })?;
+    if let Err(error) = store::make_dir(&plan.state_dir) {
+        stops.push((
+            "state",
+            format!("the state directory cannot be used: {}", chain(&error)),
+        ));
+    }
+    let audit_dir = plan.state_dir.join("audit");
+    let scribe = Scribe::new(open_audit(&audit_dir, &plan.node, &boot_id));
+    if let Some(why) = scribe.failure() {
+        stops.push(("audit", format!("the audit log cannot be written: {why}")));
+    }
+    let ledger_path = plan.state_dir.join("ledger.json");
+    let ledger = match store::read(&ledger_path, &boot_id) {
+        Ok(ledger) => Some(Ledger {
+            boot_id: boot_id.clone(),
+            ..ledger
+        }),
+        Err(error) => {
+            stops.push(("ledger", chain(&error)));
+            None
+        }
+    };
+    let metrics = Arc::new(AgentMetrics::default());
+    let nudge = Nudge::default();
+    let oracle = Arc::new(EngineOracle::default());
+    let witness = RunWitness {
+        scribe: scribe.clone(),
+        metrics: Arc::clone(&metrics),
+        nudge: nudge.clone(),
+    };
+    let (runs, shelf) = match runs_of(plan, &boot_id, &oracle, witness) {
+        Ok((runs, shelf)) => (Some(runs), shelf),
+        Err(why) => {
+            stops.push(("executor", why));
+            (None, Shelf::default())
+        }
+    };
+    let ledger = ledger.map(|mut ledger| {
+        ledger.next_run = ledger.next_run.max(shelf.next_run().0);
+        ledger
+    });
+    let engine = Engine::new(judge, ledger, &boot_id, now);
+    let core = Arc::new(Core::new(
+        engine,
+        &plan.node,
+        plan.standalone,
+        Arc::new(Vision::of(probes::SPECS)),
+        nudge,
+        scribe,
+        audit_dir,
+        ledger_path,
+        metrics,
+        runs,
+    ));
+    oracle.bind(&core);
+    Ok(Built { core, shelf, stops })
+}
+
+fn open_audit(dir: &Path, node: &str, boot_id: &str) -> Result<AuditLog, String> {
+    match AuditLog::open(dir, node, boot_id, audit::Limits::default(), clock::now()) {
+        Ok((log, opening)) => {
+            if let Some(torn) = &opening.torn {
+                tracing::warn!(kept = %torn.display(), "the audit log ended in a torn line; its bytes are kept");
+            }
+            Ok(log)
+        }
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+fn runs_of(
+    plan: &Plan,
+    boot_id: &str,
+    oracle: &Arc<EngineOracle>,
+    witness: RunWitness,
+) -> Result<(Runs, Shelf), String> {
+    let clock: Arc<HostClock> = Arc::new(HostClock);
+    let slots = LocalSlots::open(&plan.state_dir.join("slot"), boot_id, clock.clone())
+        .map_err(|error| chain(&error))?;
+    let runner = Runner {
+        site: Site {
+            host: plan.host.clone(),
+            services: Arc::new(HostServices::of(&plan.host)),
+            commands: Arc::new(HostCommands::of(&plan.host)),
+            oracle: oracle.clone(),
+            clock: clock.clone(),
+        },
+        lease: Arc::new(Keeper::new(slots, clock)),
+        witness: Arc::new(witness),
+        disk: Arc::new(HostDisk),
+        folder: plan.state_dir.join("journal"),
+        boot: BootId::new(boot_id),
+    };
+    let shelf = runner.shelf().map_err(|error| chain(&error))?;
+    let (catalogue, reports) = playbooks::load(&plan.config);
+    for report in &reports {
+        tracing::error!(%report, "a playbook is left out");
+    }
+    let runs = Runs {
+        runner: Arc::new(runner),
+        catalogue: std::sync::Mutex::new(Arc::new(catalogue)),
+    };
+    Ok((runs, shelf))
+}
+
+/// The present boot's id; a machine without one gets a name that never equals a real one.
+pub fn boot_id(host: &Host) -> String {
+    std::fs::read_to_string(host.path("/proc/sys/kernel/random/boot_id"))
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// The inputs by which a configuration comes into force.
+pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
+    let mut inputs = vec![
+        Input::Limits(Limits {
+            windows: config.windows.clone(),
+            max_attempts: config.attempts.max,
+            attempts_span: config.attempts.span,
+            cooldown: config.attempts.cooldown,
+            ..Limits::default()
+        }),
+        Input::Rulebook(world::load_rules(config, &world::catalogue()).0),
+    ];
+    if let Some(runs) = &core.runs {
+        let playbooks = Arc::new(playbooks::load(config).0);
+        *runs
+            .catalogue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&playbooks);
+        inputs.push(Input::Remedies(remedies_of(&playbooks)));
+    }
+    if core.standalone {
+        let pause = core
+            .engine()
+            .ledger()
+            .and_then(|ledger| ledger.pause.clone());
+        inputs.push(Input::OptIn(standalone_opt_in(config, pause)));
+    }
+    inputs
+}
+
+/// The newest trusted version of every playbook; one that nobody vouches for is listed too, so that the gate can say so.
+fn remedies_of(playbooks: &Playbooks) -> Remedies {
+    let now = clock::now().wall;
+    let mut remedies = Remedies::new();
+    for listed in playbooks.iter() {
+        let trust = listed.trust(now);
+        let playbook = &listed.playbook;
+        let remedy = Remedy {
+            playbook: playbook.reference(),
+            disruption: playbook.disruption,
+            max_attempts: playbook.attempts.max,
+            attempts_span: playbook.attempts.span,
+            cooldown: playbook.attempts.cooldown,
+            voucher: trust
+                .is_trusted()
+                .then(|| Arc::from(trust.to_string().as_str())),
+        };
+        let keeps_older = remedies
+            .get(&playbook.id)
+            .is_some_and(|older: &Remedy| older.voucher.is_some() && remedy.voucher.is_none());
+        if !keeps_older {
+            remedies.insert(playbook.id.clone(), remedy);
+        }
+    }
+    remedies
+}
+
+/// The node's own settings where there is no cluster: those of the configuration file, under its own ceiling.
+fn standalone_opt_in(config: &Config, pause: Option<String>) -> OptIn {
+    OptIn {
+        source: Arc::clone(&config.origin),
+        version: Arc::clone(&config.digest),
+        mode: config.node.mode.min(config.ceiling.mode),
+        allow: config.node.allow.min(config.ceiling.allow),
+        pause: config
+            .node
+            .pause
+            .clone()
+            .or(pause)
+            .map(|text| Arc::from(text.as_str())),
+        approved: Vec::new(),
+        trouble: Vec::new(),
+    }
+}

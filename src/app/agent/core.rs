@@ -1,0 +1,471 @@
+//! The engine and everything that its commands reach.
+
+use super::face::{Control, ControlAnswer};
+use super::runs::Runs;
+use super::scribe::Scribe;
+use super::sight::{Nudge, Seen, Vision, chain};
+use super::store;
+use crate::app::config::Config;
+use crate::diagnosis::{CaseChange, ChangeKind};
+use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
+use crate::executor::Rein;
+use crate::host::clock;
+use crate::policy::{Blocked, CaseId, Cleared, Mode, OptIn, RunId};
+use crate::report::audit::{Decision, Entry, RecordKind};
+use crate::report::metrics::AgentMetrics;
+use crate::signal::Timestamp;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What reaches the engine's loop.
+pub enum Message {
+    /// A probe ran.
+    Seen(Seen),
+    /// A run left the runner.
+    RunEnded {
+        /// The case.
+        case: CaseId,
+        /// The run.
+        run: RunId,
+        /// How, as far as the case is concerned.
+        ending: Ending,
+        /// Why nothing else may start, if so.
+        halt: Option<String>,
+    },
+    /// A person said something.
+    Control(Control, oneshot::Sender<ControlAnswer>),
+    /// The configuration was read anew.
+    Reload(Box<Config>),
+}
+
+/// The engine and everything that its commands reach.
+pub struct Core {
+    engine: Mutex<Engine>,
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Whether it runs without a cluster.
+    pub standalone: bool,
+    /// When the agent began.
+    pub started: Timestamp,
+    /// How the probes fare.
+    pub vision: Arc<Vision>,
+    /// Wakes the probes.
+    pub nudge: Nudge,
+    /// The audit log.
+    pub scribe: Scribe,
+    /// Where it is.
+    pub audit_dir: PathBuf,
+    /// Where the ledger is.
+    pub ledger_path: PathBuf,
+    /// The families of this program.
+    pub metrics: Arc<AgentMetrics>,
+    /// Carries out runs; `None`, with the reason in `stops`, where that cannot be.
+    pub runs: Option<Runs>,
+    /// Tells the run under way to stop or to leave.
+    pub reins: watch::Sender<Rein>,
+    /// Why nothing may start, by source.
+    pub stops: Mutex<Vec<(&'static str, String)>>,
+    /// Where metrics are served, once that is known.
+    pub listens: Mutex<Option<SocketAddr>>,
+}
+
+/// How long the ledger may take to reach the disk.
+const MAX_WRITE: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// Puts an engine among what its commands reach.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the composition root names each part once"
+    )]
+    pub fn new(
+        engine: Engine,
+        node: &str,
+        standalone: bool,
+        vision: Arc<Vision>,
+        nudge: Nudge,
+        scribe: Scribe,
+        audit_dir: PathBuf,
+        ledger_path: PathBuf,
+        metrics: Arc<AgentMetrics>,
+        runs: Option<Runs>,
+    ) -> Self {
+        Self {
+            engine: Mutex::new(engine),
+            node: Arc::from(node),
+            standalone,
+            started: clock::now(),
+            vision,
+            nudge,
+            scribe,
+            audit_dir,
+            ledger_path,
+            metrics,
+            runs,
+            reins: watch::Sender::new(Rein::Go),
+            stops: Mutex::new(Vec::new()),
+            listens: Mutex::new(None),
+        }
+    }
+
+    /// The engine. Held for microseconds, never across an await.
+    pub fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nothing may start, for people.
+    pub fn trouble(&self) -> Vec<String> {
+        let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        stops.iter().map(|(_, why)| why.clone()).collect()
+    }
+
+    /// Where metrics are served.
+    pub fn metrics_url(&self) -> String {
+        let listens = self.listens.lock().unwrap_or_else(PoisonError::into_inner);
+        listens.map_or_else(
+            || "not served".to_owned(),
+            |address| format!("http://{address}/metrics"),
+        )
+    }
+
+    /// Obeys messages until nobody sends any more.
+    pub async fn obey(
+        self: &Arc<Self>,
+        mut inbox: mpsc::Receiver<Message>,
+        news: mpsc::Sender<Message>,
+    ) {
+        while let Some(message) = inbox.recv().await {
+            match message {
+                Message::Seen(seen) => self.see(seen, &news).await,
+                Message::RunEnded {
+                    case,
+                    run,
+                    ending,
+                    halt,
+                } => {
+                    if let Some(why) = halt {
+                        self.stop("run", why, &news).await;
+                    }
+                    self.turn(Input::Run(RunNews::Ended { case, run, ending }), &news)
+                        .await;
+                }
+                Message::Control(control, reply) => {
+                    let answer = self.control(control, &news).await;
+                    // The asker may be gone; what was done is done.
+                    if reply.send(answer).is_err() {
+                        tracing::debug!("nobody waits for the answer");
+                    }
+                }
+                Message::Reload(config) => self.load(&config, &news).await,
+            }
+        }
+    }
+
+    async fn see(self: &Arc<Self>, seen: Seen, news: &mpsc::Sender<Message>) {
+        if let Ok(batch) = &seen.result {
+            self.metrics.note_lines(
+                batch.records.iter().map(|record| record.source),
+                &batch.gaps,
+            );
+        }
+        let input = match seen.result {
+            Ok(batch) => Input::Batch(batch),
+            Err(reason) => Input::ProbeFailed {
+                probe: seen.spec.name,
+                reason,
+            },
+        };
+        self.turn(input, news).await;
+    }
+
+    /// Nothing may start from now on.
+    pub async fn stop(
+        self: &Arc<Self>,
+        source: &'static str,
+        why: String,
+        news: &mpsc::Sender<Message>,
+    ) {
+        tracing::error!(source, why, "no run may start");
+        let first = {
+            let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+            if !stops.iter().any(|(known, _)| *known == source) {
+                stops.push((source, why));
+            }
+            stops.first().map(|(_, why)| Arc::from(why.as_str()))
+        };
+        Box::pin(self.turn(Input::StopCord(first), news)).await;
+    }
+
+    /// Gives the engine an input and does what it says.
+    pub async fn turn(self: &Arc<Self>, input: Input, news: &mpsc::Sender<Message>) {
+        let (commands, ledger) = {
+            let mut engine = self.engine();
+            let commands = engine.turn(clock::now(), input);
+            let wants_ledger = commands
+                .iter()
+                .any(|command| matches!(command, Command::Persist));
+            let ledger = if wants_ledger {
+                engine.ledger().cloned()
+            } else {
+                None
+            };
+            (commands, ledger)
+        };
+        let mut is_kept = true;
+        if let Some(ledger) = ledger
+            && let Err(why) = self.keep(ledger).await
+        {
+            is_kept = false;
+            self.stop(
+                "ledger",
+                format!("the ledger cannot be written: {why}"),
+                news,
+            )
+            .await;
+        }
+        for command in commands {
+            match command {
+                Command::Persist => {}
+                Command::Changed(change) => self.tell_change(&change).await,
+                Command::Decided(blocked) => self.tell_decision(&blocked).await,
+                Command::Treat { cleared, run } => self.treat(cleared, run, is_kept, news).await,
+            }
+        }
+        if let Some(why) = self.scribe.failure()
+            && !self
+                .stops
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .any(|(s, _)| *s == "audit")
+        {
+            Box::pin(self.stop(
+                "audit",
+                format!("the audit log cannot be written: {why}"),
+                news,
+            ))
+            .await;
+        }
+    }
+
+    async fn keep(&self, ledger: Ledger) -> Result<(), String> {
+        let path = self.ledger_path.clone();
+        let write = tokio::task::spawn_blocking(move || store::write(&path, &ledger));
+        match tokio::time::timeout(MAX_WRITE, write).await {
+            Ok(Ok(written)) => written.map_err(|error| chain(&error)),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the disk under the state directory does not answer".to_owned()),
+        }
+    }
+
+    async fn record(&self, entry: Entry) {
+        // A failed write is kept by the log itself, and turns into a stop cord at the end of the turn.
+        if let Err(why) = self.scribe.write(entry).await {
+            tracing::error!(why, "audit record not written");
+        }
+    }
+
+    async fn tell_change(&self, change: &CaseChange) {
+        let case = &change.case;
+        let (kind, outcome) = match change.kind {
+            ChangeKind::Opened => (RecordKind::CaseOpened, None),
+            ChangeKind::Moved(from) => (
+                RecordKind::CaseChanged,
+                Some(format!("{} -> {}", from.as_str(), case.state.as_str())),
+            ),
+            ChangeKind::Closed(reason) => (RecordKind::CaseClosed, Some(reason.to_string())),
+        };
+        let id = case.id.map(|id| id.to_string()).unwrap_or_default();
+        tracing::info!(
+            case = id,
+            signature = &*case.signature,
+            subject = case.subject.as_str(),
+            outcome = outcome.as_deref().unwrap_or(""),
+            evidence = case.evidence.join(" · "),
+            "{}",
+            kind.word()
+        );
+        let mut entry = Entry::of(kind);
+        entry.case = case.id;
+        entry.signature = Some(case.signature.clone());
+        entry.evidence = case.evidence.clone();
+        if !case.subject.is_node() {
+            entry
+                .evidence
+                .insert(0, format!("subject {}", case.subject));
+        }
+        entry.run = case.runs.last().copied();
+        entry.outcome = outcome;
+        self.record(entry).await;
+    }
+
+    async fn tell_decision(&self, blocked: &Blocked) {
+        self.metrics.note_refusals(blocked);
+        let proposal = &blocked.proposal;
+        let mut entry = Entry::of(RecordKind::Decided);
+        entry.case = Some(proposal.case);
+        entry.signature = Some(proposal.signature.clone());
+        entry.playbook = Some(proposal.playbook.clone());
+        entry.opt_in = Some(self.engine().opt_in().version.to_string());
+        entry.evidence = proposal.evidence.clone();
+        entry.reasons = blocked
+            .refusals()
+            .map(|answer| format!("{}: {}", answer.gate, answer.ruling.why()))
+            .collect();
+        let observes = blocked.refusals().any(|answer| answer.gate == "mode");
+        let refuses = blocked
+            .refusals()
+            .any(|answer| answer.ruling.word() == "refuse");
+        entry.decision = Some(match (observes, refuses) {
+            (true, _) if self.engine().opt_in().mode == Mode::Observe => Decision::Observe,
+            (_, true) => Decision::Refuse,
+            _ => Decision::Wait,
+        });
+        tracing::info!(
+            case = %proposal.case,
+            signature = &*proposal.signature,
+            playbook = &*proposal.playbook.id,
+            reasons = entry.reasons.join(" · "),
+            "not acting"
+        );
+        self.record(entry).await;
+    }
+
+    async fn treat(
+        self: &Arc<Self>,
+        cleared: Cleared,
+        run: RunId,
+        is_kept: bool,
+        news: &mpsc::Sender<Message>,
+    ) {
+        let case = cleared.proposal().case;
+        let mut entry = Entry::of(RecordKind::Decided);
+        entry.case = Some(case);
+        entry.signature = Some(cleared.proposal().signature.clone());
+        entry.playbook = Some(cleared.proposal().playbook.clone());
+        entry.run = Some(run);
+        entry.opt_in = Some(cleared.opt_in().version.to_string());
+        entry.evidence = cleared.proposal().evidence.clone();
+        entry.decision = Some(Decision::Act);
+        entry.reasons = cleared
+            .answers()
+            .iter()
+            .map(|a| format!("{}: {}", a.gate, a.ruling.why()))
+            .collect();
+        let is_written = self.scribe.write(entry).await.is_ok();
+        match &self.runs {
+            Some(runs) if is_kept && is_written => {
+                self.reins.send_replace(Rein::Go);
+                runs.start(self, cleared, run, news.clone());
+            }
+            _ => {
+                let news = news.clone();
+                let message = Message::RunEnded {
+                    case,
+                    run,
+                    ending: Ending::Undone,
+                    halt: None,
+                };
+                // The loop that would take it is the one that is here: hand it over without waiting.
+                tokio::spawn(async move { news.send(message).await.ok() });
+            }
+        }
+    }
+
+    async fn control(
+        self: &Arc<Self>,
+        control: Control,
+        news: &mpsc::Sender<Message>,
+    ) -> ControlAnswer {
+        let mut entry = Entry::of(RecordKind::Control);
+        let answer = match &control {
+            Control::Approve { case } => match self.open_case(case) {
+                Ok(id) => {
+                    entry.case = Some(id);
+                    self.turn(Input::Approve(id), news).await;
+                    ControlAnswer::done(format!(
+                        "{id} is approved for one run; nodemend explain {id} shows what comes"
+                    ))
+                }
+                Err(refusal) => refusal,
+            },
+            Control::Pause { reason } => self.set_pause(Some(reason), news).await,
+            Control::Resume => self.set_pause(None, news).await,
+        };
+        entry.reasons.push(match &control {
+            Control::Approve { case } => format!("approve {case}"),
+            Control::Pause { reason } => format!("pause: {reason}"),
+            Control::Resume => "resume".to_owned(),
+        });
+        entry.outcome = Some(answer.message.clone());
+        self.record(entry).await;
+        answer
+    }
+
+    async fn set_pause(
+        self: &Arc<Self>,
+        reason: Option<&String>,
+        news: &mpsc::Sender<Message>,
+    ) -> ControlAnswer {
+        let (kept, ledger, opt_in) = {
+            let mut engine = self.engine();
+            let kept = engine.set_pause(reason.cloned());
+            let mut opt_in = engine.opt_in().clone();
+            opt_in.pause = reason.map(|text| Arc::from(text.as_str()));
+            (kept, engine.ledger().cloned(), opt_in)
+        };
+        if !kept {
+            return ControlAnswer::refused(
+                "the ledger cannot be used, so nothing starts anyway; see nodemend status",
+            );
+        }
+        if let Some(ledger) = ledger
+            && let Err(why) = self.keep(ledger).await
+        {
+            return ControlAnswer::refused(format!("the pause would not outlive the agent: {why}"));
+        }
+        self.apply_opt_in(opt_in, news).await;
+        match reason {
+            Some(reason) => {
+                ControlAnswer::done(format!("paused: {reason}; nodemend resume ends it"))
+            }
+            None => ControlAnswer::done("resumed"),
+        }
+    }
+
+    /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
+    pub async fn apply_opt_in(self: &Arc<Self>, opt_in: OptIn, news: &mpsc::Sender<Message>) {
+        let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
+            (Some(reason), _, _) => Some(format!("paused: {reason}")),
+            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
+            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
+            _ => None,
+        };
+        if let Some(why) = stop {
+            self.reins.send_replace(Rein::Stop(why));
+        }
+        self.turn(Input::OptIn(opt_in), news).await;
+    }
+
+    async fn load(self: &Arc<Self>, config: &Config, news: &mpsc::Sender<Message>) {
+        self.metrics.note_reload(true);
+        for input in super::boot::inputs_of(config, self) {
+            match input {
+                Input::OptIn(opt_in) => self.apply_opt_in(opt_in, news).await,
+                other => self.turn(other, news).await,
+            }
+        }
+        let mut entry = Entry::of(RecordKind::ConfigLoaded);
+        entry.opt_in = Some(config.digest.to_string());
+        entry.reasons.push(config.origin.to_string());
+        self.record(entry).await;
+        tracing::info!(
+            origin = &*config.origin,
+            digest = &*config.digest,
+            "configuration loaded"
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! The agent's process from start to end: the one place where tasks are spawned and watched.
+
+use super::boot::{self, Built, Plan};
+use super::core::{Core, Message};
+use super::runs::Runs;
+use super::server::{self, Door};
+use super::sight::{self, Seen};
+use crate::app::cli::{AgentArgs, Common};
+use crate::app::{Exit, world};
+use crate::document::Problems;
+use crate::executor::{Rein, Shelf};
+use crate::host::Host;
+use crate::probes;
+use crate::report::audit::{Entry, RecordKind};
+use crate::report::render::render_status;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// How many messages may wait for the engine. Probes wait when it is full; nothing is lost.
+const INBOX: usize = 64;
+/// How long a run may take to reach its next boundary when the process ends.
+const MAX_LEAVE: Duration = Duration::from_secs(20);
+/// How long the first full pass may take before the summary is printed all the same: the slowest deadline of a probe.
+const MAX_FIRST_PASS: Duration = Duration::from_secs(20);
+
+/// Runs the agent until it is told to end.
+///
+/// # Errors
+/// A configuration or rules that cannot be used.
+pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems>> {
+    let config = world::load_config(common).map_err(|problems| vec![problems])?;
+    if !args.standalone {
+        let mut problems = Problems::of("agent");
+        problems.add(
+            crate::document::Place::default(),
+            "running beside a Kubernetes API server is not built yet; run it with --standalone",
+        );
+        return Err(vec![problems]);
+    }
+    let listen = args.listen.unwrap_or(config.listen);
+    let plan = Plan {
+        node: world::node_name(args.node_name.as_deref(), &config),
+        host: world::host(common),
+        state_dir: world::state_dir(common),
+        standalone: args.standalone,
+        config,
+    };
+    let Built { core, shelf, stops } = boot::build(&plan)?;
+    let (news, inbox) = mpsc::channel(INBOX);
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    open_doors(&core, &news, listen, world::run_dir(common), &mut tasks).await;
+    for (source, why) in stops {
+        core.stop(source, why, &news).await;
+    }
+    for input in boot::inputs_of(&plan.config, &core) {
+        core.turn(input, &news).await;
+    }
+    record_start(&core, &plan).await;
+    spawn_probes(&plan.host, &core, &news, &mut tasks);
+    spawn_first_words(&core, shelf, &news, common, &mut tasks);
+    let engine = Arc::clone(&core);
+    let engine_news = news.clone();
+    tasks.spawn(async move {
+        engine.obey(inbox, engine_news).await;
+        "engine"
+    });
+    let exit = wait(common, &core, &news, &mut tasks).await;
+    leave(&core).await;
+    Ok(exit)
+}
+
+async fn open_doors(
+    core: &Arc<Core>,
+    news: &mpsc::Sender<Message>,
+    listen: SocketAddr,
+    run_dir: PathBuf,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    match TcpListener::bind(listen).await {
+        Ok(listener) => {
+            let address = listener.local_addr().unwrap_or(listen);
+            *core.listens.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+            let door = Door::showing(Arc::clone(core));
+            tasks.spawn(async move {
+                server::serve_tcp(listener, door).await;
+                "metrics page"
+            });
+        }
+        Err(error) => {
+            tracing::error!(%listen, %error, "the metrics page cannot be served; choose another address with --listen");
+        }
+    }
+    let path = run_dir.join("agent.sock");
+    match server::bind_private(&path).await {
+        Ok(listener) => {
+            let door = Door::commanding(Arc::clone(core), news.clone());
+            tasks.spawn(async move {
+                server::serve_unix(listener, door).await;
+                "private socket"
+            });
+        }
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "status, explain and pause cannot be served; choose another folder with --run-dir");
+        }
+    }
+}
+
+async fn record_start(core: &Arc<Core>, plan: &Plan) {
+    let mut entry = Entry::of(RecordKind::AgentStarted);
+    entry.opt_in = Some(plan.config.digest.to_string());
+    {
+        let engine = core.engine();
+        entry.reasons.push(format!(
+            "nodemend {} standalone, mode {} ({})",
+            env!("CARGO_PKG_VERSION"),
+            engine.opt_in().mode,
+            plan.config.origin
+        ));
+    }
+    if let Err(why) = core.scribe.write(entry).await {
+        tracing::error!(why, "audit record not written");
+    }
+}
+
+fn spawn_probes(
+    host: &Host,
+    core: &Arc<Core>,
+    news: &mpsc::Sender<Message>,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    for probe in probes::build(host) {
+        let (out, mut seen) = mpsc::channel::<Seen>(1);
+        let (host, vision, nudge) = (host.clone(), Arc::clone(&core.vision), core.nudge.clone());
+        let news = news.clone();
+        let name = probe.spec().name;
+        tasks.spawn(async move {
+            let forward = async {
+                while let Some(one) = seen.recv().await {
+                    if news.send(Message::Seen(one)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(sight::watch(probe, host, vision, nudge, out), forward);
+            name
+        });
+    }
+}
+
+/// After the first full pass: goes on with interrupted runs, and tells a person at the terminal what was found.
+fn spawn_first_words(
+    core: &Arc<Core>,
+    shelf: Shelf,
+    news: &mpsc::Sender<Message>,
+    common: &Common,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    let (core, news) = (Arc::clone(core), news.clone());
+    let paint = world::paint(common);
+    let wants_words = common.output == crate::app::cli::Output::Text;
+    tasks.spawn(async move {
+        let looked = async {
+            while !core.vision.has_looked() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(MAX_FIRST_PASS, looked).await.is_err() {
+            tracing::warn!("the first full pass is not done; some probe hangs");
+        }
+        // The last batch may still be on its way through the engine.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if wants_words {
+            let words = render_status(&core.status(), paint);
+            print!(
+                "{words}  try       nodemend check · nodemend explain · nodemend signature list\n"
+            );
+        }
+        Runs::resume(core, shelf, news).await;
+        // This task has nothing left to do, and its end is no fault.
+        std::future::pending::<()>().await;
+        "first words"
+    });
+}
+
+/// Waits for a signal or for the end of a task that must not end.
+async fn wait(
+    common: &Common,
+    core: &Arc<Core>,
+    news: &mpsc::Sender<Message>,
+    tasks: &mut JoinSet<&'static str>,
+) -> Exit {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("signals cannot be received; check the limits of this process");
+        return Exit::CannotTell;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Exit::Fine,
+            _ = interrupt.recv() => return Exit::Fine,
+            _ = hangup.recv() => reload(common, core, news).await,
+            ended = tasks.join_next() => {
+                let name = match ended {
+                    Some(Ok(name)) => name.to_owned(),
+                    Some(Err(error)) => error.to_string(),
+                    None => "every task".to_owned(),
+                };
+                tracing::error!(task = name, "a task ended that must not; the agent ends so that it is started anew");
+                return Exit::Found;
+            }
+        }
+    }
+}
+
+/// SIGHUP: the new settings whole, or the old ones.
+async fn reload(common: &Common, core: &Arc<Core>, news: &mpsc::Sender<Message>) {
+    match world::load_config(common) {
+        Ok(config) => {
+            if news.send(Message::Reload(Box::new(config))).await.is_err() {
+                tracing::error!("the engine is gone");
+            }
+        }
+        Err(problems) => {
+            tracing::error!(%problems, "the configuration is refused; the old settings stay in force");
+            core.metrics.note_reload(false);
+            let mut entry = Entry::of(RecordKind::ConfigRefused);
+            entry.reasons = problems.list.iter().map(ToString::to_string).collect();
+            if let Err(why) = core.scribe.write(entry).await {
+                tracing::error!(why, "audit record not written");
+            }
+        }
+    }
+}
+
+/// Lets a run reach its next boundary, and says good-bye in the audit log.
+async fn leave(core: &Arc<Core>) {
+    core.reins
+        .send_replace(Rein::Leave("the agent ends".to_owned()));
+    let quiet = async {
+        // The runner holds a receiver for as long as it rides.
+        core.reins.closed().await;
+    };
+    if core.reins.receiver_count() > 0 && tokio::time::timeout(MAX_LEAVE, quiet).await.is_err() {
+        tracing::warn!(
+            "a run did not reach a boundary in time; the next agent goes on from its journal"
+        );
+    }
+    let entry = Entry::of(RecordKind::AgentStopped);
+    if let Err(why) = core.scribe.write(entry).await {
+        tracing::error!(error = why, "audit record not written");
+    }
+}

@@ -1,0 +1,183 @@
+//! Starting runs, and going on with those that a restart interrupted.
+
+use super::core::{Core, Message};
+use super::oracle::failed_units;
+use super::sight::chain;
+use crate::engine::{Ending, Input, RunNews};
+use crate::executor::{Course, Outcome, PastRun, RunEnd, Runner, Shelf};
+use crate::playbook::Catalogue;
+use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
+use crate::signal::{Reading, Subject};
+use crate::steps::Kinds;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// Carries out runs.
+pub struct Runs {
+    /// The executor.
+    pub runner: Arc<Runner>,
+    /// The playbooks in force.
+    pub catalogue: Mutex<Arc<Catalogue>>,
+}
+
+impl Runs {
+    /// The playbooks in force.
+    pub fn playbooks(&self) -> Arc<Catalogue> {
+        Arc::clone(
+            &self
+                .catalogue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Carries out a new run in a task of its own.
+    pub fn start(
+        &self,
+        core: &Arc<Core>,
+        cleared: Cleared,
+        run: RunId,
+        news: mpsc::Sender<Message>,
+    ) {
+        let case = cleared.proposal().case;
+        let course = self.course(core, &cleared);
+        let runner = Arc::clone(&self.runner);
+        let reins = core.reins.subscribe();
+        tokio::spawn(async move {
+            let end = match course {
+                Ok(course) => runner.treat(cleared, run, course, reins).await,
+                Err(why) => RunEnd::Closed(Outcome::Untouched { why }),
+            };
+            report(case, run, end, &news).await;
+        });
+    }
+
+    fn course(&self, core: &Arc<Core>, cleared: &Cleared) -> Result<Course, String> {
+        let proposal = cleared.proposal();
+        let engine = core.engine();
+        let timeline = engine.judge().timeline();
+        let value_of = |key: &str| match timeline.latest(key, &proposal.subject) {
+            Reading::Fresh { value, .. } => Some(value.to_string()),
+            _ => None,
+        };
+        let playbooks = self.playbooks();
+        let listed = find(&playbooks, &proposal.playbook).ok_or_else(|| {
+            format!(
+                "the playbook {} is not there any more",
+                proposal.playbook.id
+            )
+        })?;
+        let plan = listed
+            .plan(&proposal.subject, &Kinds, &value_of)
+            .map_err(|error| format!("the plan cannot be made: {error}"))?;
+        Course::of(&plan, proposal, failed_units(timeline)).map_err(|error| chain(&error))
+    }
+
+    /// Goes on with the runs that a restart interrupted, one after the other.
+    pub async fn resume(core: Arc<Core>, shelf: Shelf, news: mpsc::Sender<Message>) {
+        let Some(runs) = &core.runs else { return };
+        for past in shelf.open_runs() {
+            let case = past.opening.case();
+            core.turn(
+                Input::Run(RunNews::Resumed {
+                    case,
+                    run: past.run,
+                }),
+                &news,
+            )
+            .await;
+            let end = runs.resume_one(&core, past).await;
+            report(case, past.run, end, &news).await;
+        }
+    }
+
+    async fn resume_one(&self, core: &Arc<Core>, past: &PastRun) -> RunEnd {
+        let reference = past.opening.reference();
+        let course = self.course_again(past);
+        let course = match course {
+            Ok(course) => course,
+            Err(why) => {
+                return match self.runner.give_up(past, &why) {
+                    Ok(outcome) => RunEnd::Closed(outcome),
+                    Err(error) => RunEnd::Halted(error.into()),
+                };
+            }
+        };
+        let clearance =
+            core.engine()
+                .clear_again(past.opening.case(), &reference, crate::host::clock::now());
+        let permit = match clearance {
+            Some(cleared) => self.runner.lease.recover(cleared, past.run).await.ok(),
+            None => None,
+        };
+        tracing::info!(run = %past.run, case = %past.opening.case(), has_slot = permit.is_some(), "going on with a run");
+        self.runner
+            .resume(past, course, permit, core.reins.subscribe())
+            .await
+    }
+
+    fn course_again(&self, past: &PastRun) -> Result<Course, String> {
+        let playbooks = self.playbooks();
+        let listed = find(&playbooks, &past.opening.reference())
+            .ok_or_else(|| "its playbook is not there any more".to_owned())?;
+        let values: &BTreeMap<String, String> = &past.opening.values;
+        let plan = listed
+            .plan(&Subject::named(&past.opening.subject), &Kinds, &|key| {
+                values.get(key).cloned()
+            })
+            .map_err(|error| format!("its plan cannot be made again: {error}"))?;
+        Course::again(&plan, past.opening.clone()).map_err(|error| chain(&error))
+    }
+}
+
+fn find<'a>(
+    catalogue: &'a Catalogue,
+    wanted: &PlaybookRef,
+) -> Option<&'a crate::playbook::Playbook> {
+    catalogue
+        .iter()
+        .map(|listed| &listed.playbook)
+        .find(|playbook| playbook.digest == wanted.digest)
+}
+
+async fn report(case: CaseId, run: RunId, end: RunEnd, news: &mpsc::Sender<Message>) {
+    let (ending, halt) = match end {
+        RunEnd::Closed(outcome) => {
+            tracing::info!(%case, %run, outcome = super::scribe::outcome_text(&outcome), "run ended");
+            let ending = match outcome {
+                Outcome::Mended => Ending::Mended,
+                Outcome::NeedsHuman { .. } => Ending::NeedsHuman,
+                Outcome::Untouched { .. } | Outcome::Failed { .. } | Outcome::Stopped { .. } => {
+                    Ending::Undone
+                }
+            };
+            (ending, None)
+        }
+        // The process ends; the next one goes on.
+        RunEnd::Left => return,
+        RunEnd::NoSlot(error) => {
+            tracing::warn!(%case, %run, error = chain(&error), "no slot");
+            (Ending::Undone, None)
+        }
+        RunEnd::Halted(halt) => {
+            let why = format!(
+                "{run} halted: {}; look at nodemend audit list and the journal, then restart the agent",
+                chain(&halt)
+            );
+            (Ending::NeedsHuman, Some(why))
+        }
+    };
+    if news
+        .send(Message::RunEnded {
+            case,
+            run,
+            ending,
+            halt,
+        })
+        .await
+        .is_err()
+    {
+        tracing::warn!(%case, %run, "the agent ended before it heard of the run's end; the journal has it");
+    }
+}

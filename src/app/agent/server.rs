@@ -1,0 +1,261 @@
+//! The pages over HTTP: read-only on TCP, and with control on the private socket.
+
+use super::core::{Core, Message};
+use super::face::{Control, ControlAnswer};
+use crate::report::audit::{Filter, Reader};
+use crate::report::metrics::Present;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// How many connections are served at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 64;
+/// How long a client may take to send its request's head.
+const MAX_HEAD: Duration = Duration::from_secs(10);
+/// The largest body of a control request.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// How many audit records one page holds.
+const MAX_AUDIT_RECORDS: usize = 200;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves one kind of door.
+#[derive(Clone)]
+pub struct Door {
+    core: Arc<Core>,
+    /// `None` on doors that take no orders.
+    orders: Option<mpsc::Sender<Message>>,
+}
+
+impl Door {
+    /// A door that only shows.
+    pub fn showing(core: Arc<Core>) -> Self {
+        Self { core, orders: None }
+    }
+
+    /// A door that takes orders too.
+    pub fn commanding(core: Arc<Core>, orders: mpsc::Sender<Message>) -> Self {
+        Self {
+            core,
+            orders: Some(orders),
+        }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let answer = match (&method, path.as_str(), &self.orders) {
+            (&Method::POST, "/api/v1/control", Some(orders)) => control(request, orders).await,
+            (&Method::GET | &Method::HEAD, path, _) => self.show(path).await,
+            _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n"),
+        };
+        Ok(answer)
+    }
+
+    async fn show(&self, path: &str) -> Answer {
+        match path {
+            "/metrics" => self.metrics(),
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.core.vision.has_looked() => text(StatusCode::OK, "ok\n"),
+            "/readyz" => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the first full pass is not done\n",
+            ),
+            "/api/v1/status" => json(&self.core.status()),
+            "/api/v1/cases" => json(&self.core.cases()),
+            "/api/v1/signatures" => json(&self.core.signatures()),
+            "/api/v1/runs" => self.records(true).await,
+            "/api/v1/audit" => self.records(false).await,
+            "/" => text(
+                StatusCode::OK,
+                "nodemend: /metrics /healthz /readyz /api/v1/{status,cases,signatures,runs,audit}\n",
+            ),
+            _ => text(StatusCode::NOT_FOUND, "not here; / lists what is\n"),
+        }
+    }
+
+    fn metrics(&self) -> Answer {
+        let mut page = String::with_capacity(16 * 1024);
+        let probes = self.core.vision.views();
+        let present = Present {
+            engine: &self.core.engine(),
+            probes: &probes,
+            audit: self.core.scribe.counts(),
+            is_stopped: !self.core.trouble().is_empty(),
+        };
+        self.core.metrics.write(&present, &mut page);
+        let mut answer = Response::new(Full::new(Bytes::from(page)));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
+    }
+
+    /// The newest audit records, or those of them that are about runs; read off the async thread.
+    async fn records(&self, runs_only: bool) -> Answer {
+        let dir = self.core.audit_dir.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let lines = Reader::open(&dir).map_err(|error| error.to_string())?;
+            let wanted = Filter::default();
+            let mut records: Vec<_> = lines
+                .filter_map(|line| line.record.ok())
+                .filter(|record| wanted.wants(record) && (!runs_only || record.run.is_some()))
+                .collect();
+            let surplus = records.len().saturating_sub(MAX_AUDIT_RECORDS);
+            records.drain(..surplus);
+            Ok::<_, String>(records)
+        });
+        match read.await {
+            Ok(Ok(records)) => json(&records),
+            Ok(Err(why)) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("the audit log cannot be read: {why}\n"),
+            ),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        }
+    }
+}
+
+async fn control(request: Request<Incoming>, orders: &mpsc::Sender<Message>) -> Answer {
+    let body = match Limited::new(request.into_body(), MAX_BODY_BYTES)
+        .collect()
+        .await
+    {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{error}\n")),
+    };
+    let control: Control = match serde_json::from_slice(&body) {
+        Ok(control) => control,
+        Err(error) => {
+            return text(
+                StatusCode::BAD_REQUEST,
+                &format!("not a control: {error}\n"),
+            );
+        }
+    };
+    let (reply, answer) = oneshot::channel();
+    if orders.send(Message::Control(control, reply)).await.is_err() {
+        return json(&ControlAnswer::refused("the agent is ending"));
+    }
+    match answer.await {
+        Ok(answer) => json(&answer),
+        Err(_) => json(&ControlAnswer::refused("the agent is ending")),
+    }
+}
+
+fn text(status: StatusCode, message: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(message.to_owned())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    answer
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut answer = Response::new(Full::new(Bytes::from(body)));
+            answer
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: Door) {
+    let service = service_fn(move |request| door.clone().answer(request));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a client's connection failed");
+    }
+}
+
+/// How long to wait after an accept that failed (no file descriptors left), so that it does not spin.
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+/// Serves a TCP listener for ever.
+pub async fn serve_tcp(listener: TcpListener, door: Door) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let door = door.clone();
+                tokio::spawn(async move {
+                    serve(stream, door).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Serves the private socket for ever.
+pub async fn serve_unix(listener: UnixListener, door: Door) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let door = door.clone();
+                tokio::spawn(async move {
+                    serve(stream, door).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Opens the private socket, for its owner only. A socket that nobody answers on is left over and replaced.
+///
+/// # Errors
+/// The folder cannot be used, or another agent answers there.
+pub async fn bind_private(path: &Path) -> std::io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    if path.exists() {
+        if tokio::net::UnixStream::connect(path).await.is_ok() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::AddrInUse,
+                "another agent answers there",
+            ));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
