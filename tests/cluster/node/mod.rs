@@ -48,6 +48,17 @@ impl Node {
     /// Boots node `number` (10 to 250, the last part of its address) with the images in `images`,
     /// OCI archives. It registers itself; see [`Node::await_ready`].
     pub fn boot(plane: &ControlPlane, number: u8, images: &Path) -> Self {
+        Self::boot_with(plane, number, images, &[])
+    }
+
+    /// As [`Node::boot`], with `files` in place before anything on the node starts: pairs of an
+    /// absolute path and a text.
+    pub fn boot_with(
+        plane: &ControlPlane,
+        number: u8,
+        images: &Path,
+        files: &[(&str, &str)],
+    ) -> Self {
         let name = format!("node{number}");
         let address = format!("198.51.100.{number}");
         plane.pki().kubelet(&name, &address);
@@ -64,6 +75,12 @@ impl Node {
             "containerd",
         ] {
             fs::create_dir_all(part(directory)).expect("a temporary directory");
+        }
+        for (inside, text) in files {
+            let path = part("upper").join(inside.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().expect("an absolute path"))
+                .expect("a writable directory");
+            fs::write(path, text).expect("a writable directory");
         }
         configure(&part("upper/etc"), plane, &name, &address, number);
 
@@ -188,7 +205,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.keep_journal();
+            self.keep_records();
         }
         // Killing nspawn alone would leave it no time to end its PID 1.
         for child in children(self.process.pid()) {
@@ -200,19 +217,24 @@ impl Drop for Node {
 }
 
 impl Node {
-    /// Puts the node's journal beside the logs of the control plane.
-    fn keep_journal(&self) {
-        let journal = self.folder.path().join("upper/var/log/journal");
-        let log = self.process.log().with_extension("journal.log");
-        let output = Command::new("journalctl")
-            .arg("--directory")
-            .arg(journal)
-            .output();
-        match output {
-            Ok(output) => fs::write(&log, output.stdout).unwrap_or_else(|error| {
-                eprintln!("cannot write {}: {error}", log.display());
-            }),
-            Err(error) => eprintln!("cannot read the journal of {}: {error}", self.name),
+    /// Puts what the node wrote down beside the logs of the control plane.
+    fn keep_records(&self) {
+        let kept = self.process.log().with_extension("kept");
+        let upper = self.folder.path().join("upper/var");
+        let copy = "mkdir -p \"$2\"; cp -r \"$1/log/pods\" \"$1/lib/nodemend\" \"$2\" 2>/dev/null; \
+                    journalctl --directory \"$1/log/journal\" > \"$2/journal\"";
+        let status = Command::new("sh")
+            .args(["-c", copy, "keep"])
+            .arg(upper)
+            .arg(&kept)
+            .status();
+        match status {
+            Ok(_) => eprintln!(
+                "the records of {} are kept in {}",
+                self.name,
+                kept.display()
+            ),
+            Err(error) => eprintln!("cannot keep the records of {}: {error}", self.name),
         }
     }
 }
