@@ -223,6 +223,9 @@ pub enum PlaybookCommand {
         /// The private key
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// The last day (UTC, YYYY-MM-DD) on which the signature holds [default: it holds for ever]
+        #[arg(long, value_name = "DAY")]
+        expires: Option<String>,
     },
     /// Whether a playbook's signature is right and its key trusted
     Verify {
@@ -242,6 +245,9 @@ pub enum AuditCommand {
         /// Only of this case
         #[arg(long)]
         case: Option<String>,
+        /// Only from then on: 2026-11-22 or 2026-11-22T01:00 (UTC)
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
         /// At most so many, the newest
         #[arg(long)]
         last: Option<usize>,
@@ -251,8 +257,22 @@ pub enum AuditCommand {
         /// Its number
         seq: u64,
     },
-    /// Whether the chain of records is unbroken
-    Verify,
-    /// All records as JSON lines
-    Export,
+    /// Whether the log is as it was written: every record, every link, and its end
+    Verify {
+        /// A head from elsewhere (a slot's annotation, say) that must be in the log
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Vec<String>,
+    },
+    /// Records as JSON lines, as they lie in the log
+    Export {
+        /// Only of this kind
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only of this case
+        #[arg(long)]
+        case: Option<String>,
+        /// Only from then on: 2026-11-22 or 2026-11-22T01:00 (UTC)
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
 }

@@ -1,10 +1,14 @@
 //! From the typed request to the command, and from its result to streams and exit code.
 
 use super::agent::{self, Control};
-use super::cli::{Cli, Command, Common, LogFormat};
-use super::commands;
+use super::cli::{Cli, Command, Common, LogFormat, Output, PlaybookCommand};
+use super::commands::{self, Streams, playbook::Shelf};
 use super::exit::Exit;
+use super::{playbooks, world};
 use crate::document::{Place, Problems};
+use crate::host::clock;
+use crate::playbook::Checks;
+use crate::steps::Kinds;
 use std::io::Write;
 use tracing_subscriber::EnvFilter;
 
@@ -53,7 +57,57 @@ async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<P
         }
         Command::Resume => commands::remote::control(common, &Control::Resume).await,
         Command::Signature(command) => commands::signature::run(common, command),
-        Command::Playbook(_) | Command::Audit(_) => Ok((String::new(), Exit::BadInput)),
+        Command::Playbook(command) => playbook(common, command).map(|exit| (String::new(), exit)),
+        Command::Audit(command) => {
+            let dir = world::state_dir(common).join("audit");
+            let exit = with_streams(common, |streams| {
+                commands::audit::run(&dir, command, streams)
+            });
+            Ok((String::new(), exit))
+        }
+    }
+}
+
+fn playbook(common: &Common, command: &PlaybookCommand) -> Result<Exit, Vec<Problems>> {
+    let config = world::load_config(common).map_err(|problems| vec![problems])?;
+    let (catalogue, problems) = playbooks::load(&config);
+    let (root, _) = playbooks::trust_root(&config);
+    let checks = Checks {
+        kinds: &Kinds,
+        condition: &playbooks::check_condition,
+    };
+    let shelf = Shelf {
+        catalogue: &catalogue,
+        problems: &problems,
+        checks: &checks,
+        keys: &root.keys,
+        now: clock::now().wall,
+    };
+    Ok(with_streams(common, |streams| {
+        commands::playbook::run(&shelf, command, streams)
+    }))
+}
+
+/// Runs a command that writes as it goes. A reader that closed its end (`| head`) has what it wanted; any other failure to
+/// write is said.
+fn with_streams(
+    common: &Common,
+    command: impl FnOnce(&mut Streams<'_>) -> std::io::Result<Exit>,
+) -> Exit {
+    let (mut out, mut diagnostics) = (std::io::stdout().lock(), std::io::stderr());
+    let is_json = common.output == Output::Json;
+    let mut streams = Streams {
+        out: &mut out,
+        diagnostics: &mut diagnostics,
+        is_json,
+    };
+    match command(&mut streams) {
+        Ok(exit) => exit,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine,
+        Err(error) => {
+            eprintln!("nodemend: writing the output failed: {error}");
+            Exit::CannotTell
+        }
     }
 }
 

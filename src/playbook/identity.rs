@@ -24,13 +24,13 @@ mod tests {
 
     #[test]
     fn only_values_make_the_identity() {
-        let same = id("a: 1\nb: [x, y]\n");
-        assert_eq!(id("# a comment\nb:\n  - 'x'\n  - \"y\"\na: 1\n"), same);
+        let same = id("a: 1\nb: [u, v]\n");
+        assert_eq!(id("# a comment\nb:\n  - 'u'\n  - \"v\"\na: 1\n"), same);
         for other in [
-            "a: 2\nb: [x, y]",
-            "a: 1\nb: [y, x]",
-            "a: '1'\nb: [x, y]",
-            "a: 1\nb: [x, y]\nc: ~",
+            "a: 2\nb: [u, v]",
+            "a: 1\nb: [v, u]",
+            "a: '1'\nb: [u, v]",
+            "a: 1\nb: [u, v]\nc: ~",
         ] {
             assert_ne!(id(other), same, "{other}");
         }

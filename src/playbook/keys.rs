@@ -56,28 +56,45 @@ pub struct PinnedKey {
 }
 
 impl PinnedKey {
-    /// Reads `NAME ed25519:HEX`, the form of the configuration's `trust.keys`.
+    /// Reads `NAME ed25519:HEX`, the form in which `keygen` prints it.
     ///
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<PinnedKey, KeyError> {
+        match text.split_once(' ') {
+            Some((name, key)) => Self::named(name, key),
+            None => Err(KeyError::Public {
+                text: text.chars().take(40).collect(),
+                what: "name and key are separated by one blank",
+            }),
+        }
+    }
+
+    /// The key called `name` from its text `ed25519:HEX`, as the configuration's `trust.keys` gives them.
+    ///
+    /// # Errors
+    /// What is wrong with either.
+    pub fn named(name: &str, key: &str) -> Result<PinnedKey, KeyError> {
         let wrong = |what| KeyError::Public {
-            text: text.chars().take(40).collect(),
+            text: format!("{name} {key}").chars().take(40).collect(),
             what,
         };
-        let (name, rest) = text
-            .split_once(' ')
-            .ok_or_else(|| wrong("name and key are separated by one blank"))?;
         if !super::document::is_id(name) {
             return Err(wrong("the name is not kebab-case"));
         }
-        let hex = rest
+        let hex = key
             .strip_prefix("ed25519:")
             .ok_or_else(|| wrong("`ed25519:` is missing"))?;
         let bytes: [u8; 32] = from_hex(hex)
             .ok_or_else(|| wrong("the key is not 64 lower-case hexadecimal digits"))?;
         let key = VerifyingKey::from_bytes(&bytes)
             .map_err(|_| wrong("the digits are not a point of the curve"))?;
+        // The curve library takes some points in two spellings; we take the canonical one.
+        if key.to_edwards().compress().to_bytes() != bytes {
+            return Err(wrong(
+                "the digits are not the canonical spelling of the point",
+            ));
+        }
         // A key of small order accepts signatures that nobody made.
         if key.is_weak() {
             return Err(wrong("the key is weak"));

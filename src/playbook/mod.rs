@@ -13,6 +13,10 @@ mod kinds;
 mod plan;
 mod shipped;
 mod steps;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 pub use args::{Arg, ArgError, ArgProblem, ArgReader, ArgValue, Args, SUBJECT, signal_of};
@@ -24,5 +28,5 @@ pub use identity::identity;
 pub use keys::{KeyError, PinnedKey, PrivateKey};
 pub use kinds::{StepKinds, StepSummary};
 pub use plan::{Guard, Plan, PlanError, PlannedStep};
-pub use shipped::{RELEASE_KEYS, SHIPPED};
+pub use shipped::{RELEASE_KEYS, SHIPPED, release_keys};
 pub use trust::{MAX_SIGNATURE_BYTES, SignatureError, Vouched, sign, verify};

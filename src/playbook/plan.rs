@@ -1,6 +1,7 @@
 //! A playbook for one subject: what would be done, step by step, with effect, verification and undo.
 
 use super::args::{ArgError, Args, SUBJECT};
+use super::catalogue::Trust;
 use super::document::{OnFailure, Playbook, StepSpec, Verify};
 use super::kinds::{StepKinds, StepSummary};
 use crate::document::{canonical_json, format_span, sha256_hex};
@@ -295,6 +296,45 @@ impl Plan {
         // Writing to a String cannot fail.
         self.write(&mut text).ok();
         text
+    }
+
+    /// The plan for programs: `playbook plan --output json`.
+    pub fn to_json(&self, trust: &Trust) -> serde_json::Value {
+        let steps: Vec<serde_json::Value> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let (guard, condition) = step.guard.parts();
+                serde_json::json!({
+                    "kind": &*step.kind,
+                    "args": step.args,
+                    "guard": guard,
+                    "condition": condition,
+                    "timeout_seconds": step.timeout.as_secs_f64(),
+                    "effect": step.summary.effect,
+                    "verify": step.summary.verify,
+                    "undo": step.summary.undo,
+                    "dry_run": step.summary.dry_run,
+                    "disruption": step.summary.disruption,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "playbook": self.playbook,
+            "title": self.title,
+            "subject": self.subject.as_str(),
+            "disruption": self.disruption,
+            "digest": &*self.digest,
+            "trusted": trust.is_trusted(),
+            "trust": trust.to_string(),
+            "values": self.bound,
+            "steps": steps,
+            "verify": { "condition": &*self.verify.condition, "soak_seconds": self.verify.soak.as_secs_f64() },
+            "on_failure": match &self.on_failure {
+                OnFailure::Escalate(target) => &**target,
+                OnFailure::NeedsHuman => "needs-human",
+            },
+        })
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {

@@ -5,14 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use crate::node::{Node, Plan, Ran};
+use crate::playbook::{self, Edited};
 use crate::story::{Record, Story};
 use crate::wait::{eventually, so};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_nodemend");
+/// The program under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_nodemend");
 const INSIDE: &str = "/usr/local/bin/nodemend";
 const UNIT: &str = "nodemend.service";
 pub const STATE: &str = "/var/lib/nodemend";
@@ -26,6 +28,22 @@ const READY_LIMIT: Duration = Duration::from_secs(40);
 const SERVICE: &str = "[Unit]\nDescription=nodemend\nStartLimitIntervalSec=0\n\
     [Service]\nExecStart=/usr/local/bin/nodemend agent --standalone --log-level debug\nRestart=no\n\
     [Install]\nWantedBy=multi-user.target\n";
+
+/// The shipped playbooks, their soak apart as they are.
+const SHIPPED: [Edited<'static>; 3] = [
+    Edited {
+        id: "systemd-reexec",
+        edits: &[],
+    },
+    Edited {
+        id: "unit-restart",
+        edits: &[],
+    },
+    Edited {
+        id: "sysctl-restore",
+        edits: &[],
+    },
+];
 
 /// A plan for a node that can run the agent.
 pub fn plan(name: &str) -> Result<Plan> {
@@ -63,9 +81,15 @@ impl<'node> Agent<'node> {
         Ok(Self::of(node))
     }
 
-    /// [`Agent::install`] and [`Agent::start`].
+    /// Installed with the lab's versions of all shipped playbooks, and started.
     pub fn launch(node: &'node Node, mode: Mode) -> Result<Self> {
-        let agent = Self::install(node, mode, "")?;
+        Self::launch_with(node, mode, &SHIPPED)
+    }
+
+    /// Installed with these playbooks, and started.
+    pub fn launch_with(node: &'node Node, mode: Mode, playbooks: &[Edited<'_>]) -> Result<Self> {
+        let trust = playbook::put(node, playbooks)?;
+        let agent = Self::install(node, mode, &trust)?;
         agent.start()?;
         Ok(agent)
     }
@@ -74,13 +98,12 @@ impl<'node> Agent<'node> {
     pub fn start(&self) -> Result<()> {
         self.node.run(&["systemctl", "start", UNIT])?.ok()?;
         eventually("the agent's first full pass", READY_LIMIT, || {
-            ensure!(
-                self.is_alive()?,
-                "the service ended: {}",
-                self.last_words()?
-            );
-            self.node.http_get(PORT, "/readyz").map(drop)
-        })
+            if !self.is_alive()? {
+                // No use in waiting any longer.
+                return Ok(Err(anyhow!("the service ended: {}", self.last_words()?)));
+            }
+            self.node.http_get(PORT, "/readyz").map(|_| Ok(()))
+        })?
     }
 
     /// Ends it in an orderly way.

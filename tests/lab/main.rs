@@ -10,6 +10,7 @@
 //! | `bus` | questions to a node's bus with a deadline, and the serial of the answer |
 //! | `inject` | one file per kind of fault, each a guard with its release |
 //! | `agent` | the agent on a node: installed, started, killed, asked |
+//! | `playbook` | the shipped playbooks with a soak of seconds, signed by the lab |
 //! | `story` | its audit log read as a story |
 //! | `snapshot` | a node compared before and after |
 //! | `injections` | each injection shown to give the picture it claims, with the node's own tools |
@@ -25,6 +26,7 @@ mod bus;
 mod inject;
 mod injections;
 mod node;
+mod playbook;
 mod root;
 mod scenarios;
 mod snapshot;

@@ -82,6 +82,13 @@ impl Story {
             .count()
     }
 
+    /// The first record of this kind about this signature.
+    pub fn first(&self, kind: &str, signature: &str) -> Option<&Record> {
+        self.records
+            .iter()
+            .find(|record| record.is(kind, signature))
+    }
+
     /// The records about a signature are of these kinds in this order; others may stand between them.
     pub fn goes(&self, signature: &str, kinds: &[&str]) -> Result<()> {
         let mut records = self.records.iter();

@@ -1,5 +1,11 @@
 //! One file per command (or family of commands): typed request in, text and exit code out.
 
+pub mod audit;
 pub mod check;
+mod files;
+pub mod playbook;
 pub mod remote;
 pub mod signature;
+mod streams;
+
+pub use streams::Streams;

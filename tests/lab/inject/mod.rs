@@ -10,6 +10,9 @@
 //! | `sysctl` | a setting changed |
 //! | `filesystem` | an ext4 with a real error, a frozen one with a writer hanging on it, a full one |
 //! | `cookie` | PID 1's counter of bus messages near its end |
+//!
+//! Not here: the clock set forward and back. CLOCK_REALTIME is the machine's, no namespace covers it, and the lab must not
+//! set the machine's. The engine's simulated week jumps it instead; a real jump needs a node with a kernel of its own.
 
 pub mod bus_connection;
 pub mod bus_policy;

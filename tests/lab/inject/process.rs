@@ -51,6 +51,8 @@ impl Slow {
     /// PID 1 is still for `still`, then works for `awake`, again and again.
     pub fn manager(node: &Node, still: Duration, awake: Duration) -> Result<Self> {
         let pid = node.leader()?;
+        // Here and not in the thread: the process is still from now on, not from when the thread gets to run.
+        kill(pid, Signal::SIGSTOP).with_context(|| format!("SIGSTOP to {pid}"))?;
         let (stop, stopped) = channel();
         let pulses = thread::spawn(move || pulse(pid, still, awake, &stopped));
         Ok(Self {

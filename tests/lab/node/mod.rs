@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod ran;
+mod running;
 mod sweep;
 
 use std::fs::{self, OpenOptions};
@@ -13,12 +14,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -26,14 +26,11 @@ use crate::root::{self, Root};
 use crate::wait::{eventually, so};
 use cgroup::NodeGroups;
 pub use ran::Ran;
+use running::Running;
 
 const BOOT: &str = include_str!("boot.sh");
 /// A boot takes 0.6 s on an idle machine; four at once beside a compiler on two cores stay under 10 s.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-/// systemd gives its units 90 s to stop; nothing in a lab node should need more than this.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
-/// nspawn ends within 50 ms of its PID 1; waiting for it means that the node's processes are gone too.
-const CUT_LIMIT: Duration = Duration::from_secs(5);
 /// The longest any command inside a node is waited for, unless the caller says otherwise.
 const COMMAND_LIMIT: Duration = Duration::from_secs(40);
 const HTTP_LIMIT: Duration = Duration::from_secs(10);
@@ -47,14 +44,6 @@ pub struct Node {
     folder: TempDir,
     logs: PathBuf,
     running: Option<Running>,
-}
-
-/// What exists only while the node has power.
-#[derive(Debug)]
-struct Running {
-    nspawn: Child,
-    /// After `nspawn` in drop order: the groups are empty then.
-    _groups: NodeGroups,
 }
 
 /// How a node is built.
@@ -160,6 +149,7 @@ impl Node {
                 "--propagation",
                 "slave",
             ])
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", BOOT, "boot.sh", &self.lowerdir])
             .args([part("upper"), part("work"), part("root"), groups_file])
             .args([
@@ -182,10 +172,7 @@ impl Node {
             .stderr(console)
             .process_group(0);
         let nspawn = command.spawn().context("start setpriv")?;
-        self.running = Some(Running {
-            nspawn,
-            _groups: groups,
-        });
+        self.running = Some(Running::new(nspawn, groups));
         self.wait_until_running()
     }
 
@@ -205,22 +192,12 @@ impl Node {
 
     /// An orderly shutdown.
     pub fn power_off(&mut self) -> Result<()> {
-        let mut running = self.running.take().context("the node is off")?;
-        // nspawn passes SIGTERM on to systemd as its own signal for a shutdown.
-        kill(pid_of(&running.nspawn)?, Signal::SIGTERM)?;
-        let ended = eventually("power off", POWER_OFF_LIMIT, || {
-            running.nspawn.try_wait()?.context("nspawn is still there")
-        });
-        if ended.is_err() {
-            running.cut();
-        }
-        ended.map(drop)
+        self.running.take().context("the node is off")?.power_off()
     }
 
     /// Everything on the node dies at once, as when the plug is pulled; what was written stays.
     pub fn power_cut(&mut self) -> Result<()> {
-        self.running.take().context("the node is off")?.cut();
-        Ok(())
+        self.running.take().context("the node is off").map(drop)
     }
 
     /// The node's PID 1 as this machine sees it.
@@ -346,52 +323,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            running.cut();
-        }
+        drop(self.running.take());
         if let Err(error) = self.keep_journal() {
             eprintln!("{}: its journal could not be kept: {error:#}", self.name);
         }
     }
-}
-
-impl Running {
-    fn leader(&self) -> Result<Pid> {
-        let nspawn = self.nspawn.id();
-        let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))?;
-        let child = children
-            .split_whitespace()
-            .next()
-            .context("nspawn has no child yet")?;
-        // While it sets up, nspawn has a child that is not yet the node's PID 1.
-        let status = fs::read_to_string(format!("/proc/{child}/status"))?;
-        let innermost = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-        let is_init = innermost.and_then(|ids| ids.split_whitespace().nth(1)) == Some("1");
-        ensure!(is_init, "PID 1 has not started yet");
-        let comm = fs::read_to_string(format!("/proc/{child}/comm"))?;
-        ensure!(comm.trim() == "systemd", "PID 1 is still {}", comm.trim());
-        Ok(Pid::from_raw(child.parse()?))
-    }
-
-    fn cut(&mut self) {
-        // The kernel ends a PID namespace with its first process; nspawn then ends by itself, or is ended.
-        if let Ok(leader) = self.leader() {
-            // An error means that it is gone already.
-            kill(leader, Signal::SIGKILL).ok();
-            let ended = eventually("end of nspawn", CUT_LIMIT, || {
-                self.nspawn.try_wait()?.context("nspawn is still there")
-            });
-            if ended.is_ok() {
-                return;
-            }
-        }
-        self.nspawn.kill().ok();
-        if let Err(error) = self.nspawn.wait() {
-            eprintln!("nspawn could not be waited for: {error}");
-        }
-    }
-}
-
-fn pid_of(child: &Child) -> Result<Pid> {
-    Ok(Pid::from_raw(i32::try_from(child.id())?))
 }

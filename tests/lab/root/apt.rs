@@ -202,3 +202,44 @@ fn settings() -> Result<String> {
         .map(|line| format!("{line}\n"))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, one_line_entries, stanzas};
+
+    fn check(found: &[Source], expected: &[(&str, &str)]) {
+        let found: Vec<_> = found
+            .iter()
+            .map(|s| (s.uri.as_str(), s.suite.as_str()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn deb822_stanzas_give_one_entry_a_suite() {
+        // As the installer of Debian 12 and its container images write it, with a vendor's stanza between.
+        let text = "Types: deb\nURIs: http://a/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\n\
+                    Types: deb\nURIs: https://v/x\nSuites: bookworm\nComponents: stable\n\n\
+                    Types: deb deb-src\nURIs: http://a/debian-security\nSuites: bookworm-security\nComponents: main contrib\n\n\
+                    Enabled: no\nTypes: deb\nURIs: http://b/debian\nSuites: sid\nComponents: main\n";
+        let expected = [
+            ("http://a/debian", "bookworm"),
+            ("http://a/debian", "bookworm-updates"),
+            ("http://a/debian-security", "bookworm-security"),
+        ];
+        check(&stanzas(text), &expected);
+    }
+
+    #[test]
+    fn one_line_entries_may_have_options_and_comments_around_them() {
+        let text = "# deb http://c/debian bookworm main\ndeb http://a/debian/ bookworm main contrib\n\
+                    deb-src http://a/debian bookworm main\n\
+                    deb [arch=amd64 signed-by=/k.gpg] http://v/linux bookworm stable\n\
+                    deb [trusted=yes] http://a/debian-security bookworm-security main\n";
+        let expected = [
+            ("http://a/debian/", "bookworm"),
+            ("http://a/debian-security", "bookworm-security"),
+        ];
+        check(&one_line_entries(text), &expected);
+    }
+}

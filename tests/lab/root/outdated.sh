@@ -23,24 +23,31 @@ for version in $versions; do
     if [ -z "$old" ] || inside dpkg --compare-versions "$version" lt "$old"; then old=$version; fi
     if [ -z "$new" ] || inside dpkg --compare-versions "$version" gt "$new"; then new=$version; fi
 done
-if [ "$old" = "$new" ]; then
-    echo "the archive offers only systemd $old: no outdated package can be installed from it" >&2
-    exit 3
-fi
 packages=$(inside dpkg-query -W -f '${source:Package} ${Package}\n' | awk '$1 == "systemd" {print $2}')
-pinned=$(for package in $packages; do echo "$package=$old"; done)
-# shellcheck disable=SC2086 # a list of words on purpose
-inside apt-get -q -y --allow-downgrades --no-install-recommends install $pinned
+at() { for package in $packages; do echo "$package=$1"; done; }
 
 mkdir -p "$root/srv/lab-repo"
-newest=$(for package in $packages; do echo "$package=$new"; done)
-# shellcheck disable=SC2086 # a list of words on purpose
-inside sh -c 'cd /srv/lab-repo && apt-get -q -o APT::Sandbox::User=root download "$@"' download $newest
+# shellcheck disable=SC2046,SC2016 # lists of words on purpose; $@ is the inner shell's
+inside sh -c 'cd /srv/lab-repo && apt-get -q -o APT::Sandbox::User=root download "$@"' download $(at "$new")
+if [ "$old" = "$new" ]; then
+    # Between a point release and the next security update the archive has one version only. Then the same packages
+    # under a higher version number are the newer ones: real packages to a package manager, with the same programs.
+    new=$old+lab1
+    for deb in "$root"/srv/lab-repo/*.deb; do
+        dpkg-deb --raw-extract "$deb" "$work/repack"
+        sed -i "s/^Version: .*/Version: $new/; s/(= $old)/(= $new)/g" "$work/repack/DEBIAN/control"
+        rm "$deb"
+        dpkg-deb --root-owner-group -Znone --build "$work/repack" "$root/srv/lab-repo/"
+        rm -rf "$work/repack"
+    done
+fi
 for deb in "$root"/srv/lab-repo/*.deb; do
     dpkg-deb -f "$deb"
     printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$(basename "$deb")" "$(stat -c %s "$deb")" \
         "$(sha256sum "$deb" | cut -d' ' -f1)"
 done > "$root/srv/lab-repo/Packages"
+# shellcheck disable=SC2046 # a list of words on purpose
+inside apt-get -q -y --allow-downgrades --no-install-recommends install $(at "$old")
 
 rm -rf "$root/etc/resolv.conf" "$root/etc/apt/apt.conf.d/99lab-archive" "$root"/var/lib/apt/lists/* \
     "$root"/var/cache/apt/* "$root"/var/log/*.log "$root"/var/log/apt

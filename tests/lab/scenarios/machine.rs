@@ -11,19 +11,20 @@ use crate::inject::sysctl;
 use crate::inject::units::CrashLoop;
 use crate::wait::{eventually, so};
 
+/// Its case closes a quarter of an hour after the last restarts have left their window: too long for the lab, and
+/// proved by the signature's own cases.
 #[test]
-fn crash_loop_opens_a_case_and_closes_when_the_unit_is_repaired() -> Result<()> {
+fn crash_loop_opens_a_case_that_names_the_unit_and_is_left_to_people() -> Result<()> {
     let node = agent::plan("scenario_crash_loop")?.boot()?;
-    let agent = Agent::launch(&node, Mode::Observe)?;
+    let agent = Agent::launch(&node, Mode::Auto)?;
     let crashing = CrashLoop::on(&node)?;
     let case = opened(&agent, "systemd-unit-crashloop")?;
     ensure!(
         case.whole.to_string().contains(CrashLoop::UNIT),
         "the unit is not named: {case:?}"
     );
-    crashing.repair()?;
-    closed(&agent, "systemd-unit-crashloop")?;
     agent.story()?.has_no_run()?;
+    crashing.repair()?;
     drop(crashing);
     ends_well(&node, &agent)
 }

@@ -1,6 +1,8 @@
 //! The agent against real faults: what it opens, what it does and does not do, and what is left behind.
 
 mod bait;
+mod cause;
+mod check;
 mod crash;
 mod disk;
 mod flagship;

@@ -1,0 +1,8 @@
+nodemend playbook signature 1
+playbook: sysctl-restore
+version: 1.0.0
+digest: 7154b39273230533b5e4b4158640d800c9bd35dc2ea29a775e05e0f84096d7fa
+file: a6be6bc6d5eed0172a5ec9cacbbf8c0c0fe181b44db7910a73659ae90b6e6c7a
+expires: never
+key: nodemend-release-1
+signature: 7abaf885f87b4d28f0d6063f4a0c31efbed4a516172545336924eb93fd486e622baa521e049596acd8c266f86463a0edab338adf2f3db08324bd6eea85e2820c

@@ -1,0 +1,8 @@
+nodemend playbook signature 1
+playbook: systemd-reexec
+version: 1.0.0
+digest: aa8d74adab7f3a4faa5959e06a491bfda013f50e5bfa70eb64fe5be6ad619fdc
+file: 3dbc34e9a19a1bebc14db90d427a970c05e7fbc327e92487a015aad8b9f9559b
+expires: never
+key: nodemend-release-1
+signature: 41799a8f0dd430de1439cc1bf0de3e0703e1b1d3c1e9cfd8c046706ab8222fcad5135559b79564f7e8fb63727cb361423f6b6527cfa7e0054ec4610c5f04fd09

@@ -1,0 +1,8 @@
+nodemend playbook signature 1
+playbook: systemd-upgrade
+version: 1.0.0
+digest: 9724e2690f69f2424a6c1e489225db8086e2e5a919a4bac0d5154f0927bdb68f
+file: 7fc46d3b265f7fd32d5e05b6ee72ee41e48fb31fa1c93374b1f06267badd1c80
+expires: never
+key: nodemend-release-1
+signature: 3f335cd1d08023c9f8cae3709878653f773966edb81c7cc03cb2d072f372572774b34e61fddcd48f75946aea8d52367eec616b58ef047850c0740402cb982c06

@@ -1,0 +1,8 @@
+nodemend playbook signature 1
+playbook: unit-restart
+version: 1.0.0
+digest: 43d37b17b999043a826008fea5f2992c549138e07a9ddaa80be4ace3929243f2
+file: 47d520ecc9e976a9a822a3cc161c76cea18218f3b14c9cc6c6c43ef236d090ed
+expires: never
+key: nodemend-release-1
+signature: 2fcc687e041a92d992b1516b662f309152f2b2e9204d702817ce7aef2001adeebc4158a3484f3ecb9265140fc101ee0085024359747661021e498bd4e67f6504
