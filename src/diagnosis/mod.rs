@@ -3,6 +3,8 @@
 //! Pure. Unknown never opens and never closes a case; every closing has a reason.
 
 mod book;
+#[cfg(test)]
+mod book_tests;
 mod case;
 mod state;
 

@@ -3,6 +3,7 @@
 //! To add a probe: its folder here, and one line in [`table::SPECS`] and [`table::build`].
 
 mod error;
+pub mod journal;
 pub mod kernel;
 pub mod kernel_log;
 mod off_thread;
@@ -14,7 +15,7 @@ mod table;
 mod text_file;
 
 pub use error::ProbeError;
-pub use table::{SPECS, build, catalogue};
+pub use table::{SPECS, build, build_resident, catalogue};
 
 use crate::host::{BoxFuture, Host};
 use crate::signal::{Batch, KeySpec};

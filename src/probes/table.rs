@@ -1,33 +1,47 @@
 //! The table of probes, in the order in which pages list them.
 
 use super::{Probe, ProbeSpec};
-use super::{kernel, kernel_log, os, packages, storage, systemd};
+use super::{journal, kernel, kernel_log, os, packages, storage, systemd};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
+use std::path::Path;
 
 /// Every probe of this build.
 pub const SPECS: &[&ProbeSpec] = &[
     &systemd::bus::SPEC,
     &systemd::units::SPEC,
     &kernel_log::SPEC,
+    &journal::SPEC,
     &os::SPEC,
     &packages::SPEC,
     &kernel::SPEC,
     &storage::SPEC,
 ];
 
-/// One instance of every probe for this machine, in the order of [`SPECS`].
-pub fn build(_host: &Host) -> Vec<Box<dyn Probe>> {
+/// One instance of every probe for one look at this machine, in the order of [`SPECS`]. Nothing is kept for later.
+pub fn build(host: &Host) -> Vec<Box<dyn Probe>> {
+    build_with(host, Box::new(journal::MemoryStore::default()))
+}
+
+/// One instance of every probe for an agent that stays, in the order of [`SPECS`]: it keeps how far it read the journal in
+/// `state`, a directory that exists.
+pub fn build_resident(host: &Host, state: &Path) -> Vec<Box<dyn Probe>> {
+    let store = journal::FileStore::at(state.join("journal.position"));
+    build_with(host, Box::new(store))
+}
+
+fn build_with(_host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<dyn Probe>> {
     vec![
         Box::new(systemd::bus::BusProbe::new()),
         Box::new(systemd::units::UnitsProbe::new()),
         Box::new(kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly)),
+        Box::new(journal::JournalLog::new(store)),
         Box::new(os::OperatingSystem::new()),
         // A test keeps the shipped tables right; without tables nothing is called affected.
         Box::new(packages::Packages::new(
             embedded_tables().unwrap_or_default(),
-            None,
+            Box::new(packages::RpmCommand),
         )),
         Box::new(kernel::KernelSettings::new()),
         Box::new(storage::Storage::new()),

@@ -167,7 +167,7 @@ fn command_error(error: &CommandError) -> PortError {
     PortError {
         kind: error.kind().into(),
         message: in_full(error),
-        may_be_done: matches!(error, CommandError::StillRunning { .. }),
+        may_be_done: error.may_be_done(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::sight::{Nudge, Vision, chain};
 use super::store;
 use crate::app::config::Config;
 use crate::app::{playbooks, world};
-use crate::document::Problems;
+use crate::document::{Place, Problems};
 use crate::engine::{Engine, Input, Ledger, Limits, Remedies, Remedy};
 use crate::executor::{BootId, HostDisk, Runner, Shelf};
 use crate::host::Host;
@@ -20,7 +20,7 @@ use crate::probes;
 use crate::report::audit::{self, AuditLog};
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timeline;
-use crate::signatures::Judge;
+use crate::signatures::{Judge, Rulebook};
 use crate::steps::{HostCommands, HostServices, Site};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,15 +61,7 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     for report in &reports {
         tracing::error!(%report, "a signature is left out");
     }
-    let judge =
-        Judge::new(rulebook, Timeline::new(world::catalogue()), false).map_err(|error| {
-            let mut problems = Problems::of("signatures");
-            problems.add(
-                crate::document::Place::default(),
-                format!("the log patterns together are too large: {error}"),
-            );
-            vec![problems]
-        })?;
+    let judge = judge_of(rulebook)?;
     if let Err(error) = store::make_dir(&plan.state_dir) {
         stops.push((
             "state",
@@ -126,6 +118,17 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     ));
     oracle.bind(&core);
     Ok(Built { core, shelf, stops })
+}
+
+fn judge_of(rulebook: Rulebook) -> Result<Judge, Vec<Problems>> {
+    Judge::new(rulebook, Timeline::new(world::catalogue()), false).map_err(|error| {
+        let mut problems = Problems::of("signatures");
+        problems.add(
+            Place::default(),
+            format!("the log patterns together are too large: {error}"),
+        );
+        vec![problems]
+    })
 }
 
 fn open_audit(dir: &Path, node: &str, boot_id: &str) -> Result<AuditLog, String> {

@@ -62,7 +62,7 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
         core.turn(input, &news).await;
     }
     record_start(&core, &plan).await;
-    spawn_probes(&plan.host, &core, &news, &mut tasks);
+    spawn_probes(&plan.host, &plan.state_dir, &core, &news, &mut tasks);
     spawn_first_words(&core, shelf, &news, common, &mut tasks);
     let engine = Arc::clone(&core);
     let engine_news = news.clone();
@@ -130,11 +130,12 @@ async fn record_start(core: &Arc<Core>, plan: &Plan) {
 
 fn spawn_probes(
     host: &Host,
+    state_dir: &std::path::Path,
     core: &Arc<Core>,
     news: &mpsc::Sender<Message>,
     tasks: &mut JoinSet<&'static str>,
 ) {
-    for probe in probes::build(host) {
+    for probe in probes::build_resident(host, state_dir) {
         let (out, mut seen) = mpsc::channel::<Seen>(1);
         let (host, vision, nudge) = (host.clone(), Arc::clone(&core.vision), core.nudge.clone());
         let news = news.clone();
@@ -177,8 +178,8 @@ fn spawn_first_words(
         tokio::time::sleep(Duration::from_millis(50)).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
-            print!(
-                "{words}  try       nodemend check · nodemend explain · nodemend signature list\n"
+            println!(
+                "{words}  try       nodemend check · nodemend explain · nodemend signature list"
             );
         }
         Runs::resume(core, shelf, news).await;

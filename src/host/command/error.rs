@@ -27,6 +27,15 @@ pub enum CommandError {
         #[source]
         source: BusError,
     },
+    /// It was asked for and the answer got lost: it may run. Starting it again is safe, its name decides.
+    #[error("whether {unit} was started is not known")]
+    Unsure {
+        /// The command's unit.
+        unit: String,
+        /// How the answer got lost.
+        #[source]
+        source: BusError,
+    },
     /// It is still running at the end of our patience. It goes on until its own time limit.
     #[error("{unit} still runs after {} s", .after.as_secs())]
     StillRunning {
@@ -57,10 +66,20 @@ impl CommandError {
     pub fn kind(&self) -> &'static str {
         match self {
             CommandError::Invalid { .. } => "invalid",
-            CommandError::Systemd { source, .. } => source.kind(),
+            CommandError::Systemd { source, .. } | CommandError::Unsure { source, .. } => {
+                source.kind()
+            }
             CommandError::StillRunning { .. } => "still-running",
             CommandError::Gone { .. } => "gone",
             CommandError::Output { .. } => "output",
         }
+    }
+
+    /// Whether the command may be running, or have run, in spite of this error.
+    pub fn may_be_done(&self) -> bool {
+        matches!(
+            self,
+            CommandError::StillRunning { .. } | CommandError::Unsure { .. }
+        )
     }
 }

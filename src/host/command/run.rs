@@ -41,6 +41,12 @@ pub async fn start(
             Ok(Started::Now)
         }
         Err(error) if error.kind() == "unit-exists" => Ok(Started::Before),
+        Err(source @ (BusError::Late { .. } | BusError::Closed { .. })) => {
+            Err(CommandError::Unsure {
+                unit: command.unit.clone(),
+                source,
+            })
+        }
         Err(error) => Err(fail("starting")(error)),
     }
 }

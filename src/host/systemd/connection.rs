@@ -21,6 +21,9 @@ pub const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// How many calls may be on their way at once, so that neither side's socket buffer fills up.
 const MAX_OUTSTANDING: usize = 64;
 
+/// A kept connection gives back what a long list took.
+const KEPT_BUFFER_BYTES: usize = 16 * 1024;
+
 /// A successful answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -197,6 +200,19 @@ impl Connection {
         }
     }
 
+    /// Waits until the other side closes the connection, as PID 1 does when it executes itself anew.
+    ///
+    /// *Errors*: [`BusError::Late`] if it does not until the deadline.
+    pub(super) async fn wait_for_close(mut self, deadline: Deadline) -> Result<(), BusError> {
+        loop {
+            match self.take_message(deadline).await {
+                Ok(()) => {}
+                Err(BusError::Closed { .. }) => return Ok(()),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+
     /// Reads one message and keeps it if it answers a call of ours. Signals and calls to us are dropped.
     async fn take_message(&mut self, deadline: Deadline) -> Result<(), BusError> {
         loop {
@@ -243,6 +259,9 @@ impl Connection {
         };
         let message = decode(frame)?;
         drop(self.received.drain(..length));
+        if self.received.is_empty() && self.received.capacity() > KEPT_BUFFER_BYTES {
+            self.received.shrink_to(KEPT_BUFFER_BYTES);
+        }
         Ok(Some(message))
     }
 }

@@ -135,6 +135,8 @@ fn reply_kind(name: &str) -> &'static str {
         "org.freedesktop.DBus.Error.ServiceUnknown" => "no-owner",
         "org.freedesktop.DBus.Error.TimedOut" => "activation-timed-out",
         "org.freedesktop.DBus.Error.AccessDenied" => "denied",
+        "org.freedesktop.DBus.Error.AuthFailed" => "denied",
+        "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => "denied",
         "org.freedesktop.DBus.Error.LimitsExceeded" => "limits-exceeded",
         "org.freedesktop.DBus.Error.UnknownMethod" => "unknown-method",
         "org.freedesktop.systemd1.NoSuchUnit" => "no-such-unit",

@@ -140,11 +140,10 @@ impl Handshake {
         Ok(None)
     }
 
-    /// The connection broke during the greeting. PID 1 does that to clients of other PID namespaces, whom the kernel
-    /// shows PID 1 under another number than 1.
+    /// The connection broke during the greeting, as PID 1 breaks it with clients that it cannot see: those of a PID namespace
+    /// beside or above its own (tried on 252; a client in a namespace below, as in a pod, is served).
     fn broken(&self, source: Option<io::Error>) -> BusError {
-        let peer = self.stream.peer_cred().ok().and_then(|cred| cred.pid());
-        if self.route == Route::Private && peer == Some(0) {
+        if self.route == Route::Private && self.is_peer_elsewhere() {
             return BusError::Foreign {
                 path: self.path.clone(),
             };
@@ -155,6 +154,21 @@ impl Handshake {
                 phase: Phase::Authenticate,
                 source: None,
             },
+        }
+    }
+}
+
+impl Handshake {
+    /// Whether the other side lives in another PID namespace than we do, as far as the kernel and `/proc` tell.
+    fn is_peer_elsewhere(&self) -> bool {
+        let Some(peer) = self.stream.peer_cred().ok().and_then(|cred| cred.pid()) else {
+            return false;
+        };
+        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid"));
+        match (namespace(&peer.to_string()), namespace("self")) {
+            _ if peer == 0 => true,
+            (Ok(theirs), Ok(ours)) => theirs != ours,
+            _ => false,
         }
     }
 }

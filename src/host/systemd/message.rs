@@ -121,9 +121,13 @@ impl Body {
             Endian::Little
         };
         let data = Data::new(self.bytes.as_slice(), Context::new_dbus(endian, 0));
-        data.deserialize::<T>()
-            .map(|(value, _)| value)
-            .map_err(|error| Malformed::Body(error.to_string()))
+        let (value, used) = data
+            .deserialize::<T>()
+            .map_err(|error| Malformed::Body(error.to_string()))?;
+        match self.bytes.len().saturating_sub(used) {
+            0 => Ok(value),
+            left => Err(Malformed::Trailing(left)),
+        }
     }
 
     /// The text of an error reply, empty where it has none.

@@ -130,7 +130,11 @@ fn every_broken_message_is_refused_by_its_name() {
         ("body's type unknown", with(69, b'?'), "type"),
         ("body's type another", with(69, b'u'), "type"),
         ("text length wrong", with(end - 12, 200), "unreadable body"),
-        ("text not closed", with(end - 1, b'x'), "unreadable body"),
+        (
+            "text shorter than the body",
+            with(end - 12, 5),
+            "bytes more than",
+        ),
         ("text not UTF-8", with(end - 3, 0xff), "unreadable body"),
     ];
     for (name, bytes, word) in table {

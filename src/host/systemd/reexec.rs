@@ -15,6 +15,12 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long one try to get an answer may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// How long the private socket is waited for before SIGTERM is sent without a witness.
+const FIRST_OPEN: Duration = Duration::from_secs(2);
+
 /// PID 1 was asked to re-execute and answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reexecuted {
@@ -36,6 +42,9 @@ pub enum TerminateError {
     /// The signal was refused.
     #[error("SIGTERM to process 1 was refused")]
     Refused(#[source] io::Error),
+    /// The signal was sent, and PID 1 did not answer again until the deadline.
+    #[error("SIGTERM was sent to process 1, and it does not answer")]
+    NoAnswer(#[source] BusError),
 }
 
 impl TerminateError {
@@ -45,6 +54,7 @@ impl TerminateError {
             TerminateError::NotSystemd => "not-systemd",
             TerminateError::Unreadable(_) => "unreadable",
             TerminateError::Refused(_) => "refused",
+            TerminateError::NoAnswer(_) => "no-answer",
         }
     }
 }
@@ -70,21 +80,53 @@ impl Systemd {
             Err(error) => return Err(error),
         }
         drop(connection);
-        self.wait_for_answer(route, deadline).await?;
+        self.wait_for_answer(Some(route), deadline).await?;
         Ok(Reexecuted {
             asked: route,
             took: clock::now().uptime.since(deadline.began()),
         })
     }
 
-    /// Waits until PID 1 answers by this way.
+    /// Makes PID 1 execute itself anew by SIGTERM, and waits until it answers again. Answers how long that took.
+    ///
+    /// For a PID 1 that refuses or ignores [`Systemd::reexecute`]. Where its private socket can be opened, its close shows that
+    /// the re-execution has begun; else the first answer after the signal has to do.
+    /// *Errors*: those of [`terminate_pid1`], and no answer until the deadline.
+    pub async fn reexecute_by_signal(
+        &self,
+        host: &Host,
+        deadline: Deadline,
+    ) -> Result<Duration, TerminateError> {
+        let first = deadline.at_most(FIRST_OPEN);
+        let witness = self.open(Route::Private, first).await.ok();
+        terminate_pid1(host)?;
+        if let Some(witness) = witness {
+            let closed = witness.wait_for_close(deadline).await;
+            closed.map_err(TerminateError::NoAnswer)?;
+        }
+        let answer = self.wait_for_answer(None, deadline).await;
+        answer.map_err(TerminateError::NoAnswer)?;
+        Ok(clock::now().uptime.since(deadline.began()))
+    }
+
+    /// Waits until PID 1 answers by this way, or by any.
     ///
     /// *Errors*: [`BusError::Late`] if it does not until the deadline.
-    pub async fn wait_for_answer(&self, route: Route, deadline: Deadline) -> Result<(), BusError> {
+    pub async fn wait_for_answer(
+        &self,
+        route: Option<Route>,
+        deadline: Deadline,
+    ) -> Result<(), BusError> {
         let mut pause = FIRST_PAUSE;
         while !deadline.remaining().is_zero() {
-            let attempt = deadline.at_most(Duration::from_secs(2));
-            let answer = async { self.open(route, attempt).await?.ping(attempt).await };
+            let attempt = deadline.at_most(ATTEMPT);
+            let answer = async {
+                let mut connection = match route {
+                    Some(route) => self.open(route, attempt).await?,
+                    None => self.open_any(attempt).await?,
+                };
+                connection.ping(attempt).await
+            };
             if answer.await.is_ok() {
                 return Ok(());
             }

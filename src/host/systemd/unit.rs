@@ -76,7 +76,7 @@ impl UnitState {
 }
 
 /// The properties that [`UnitState`] is read from.
-const PROPERTIES: [(&str, &str); 14] = [
+const PROPERTIES: [(&str, &str); 13] = [
     (UNIT, "LoadState"),
     (UNIT, "ActiveState"),
     (UNIT, "SubState"),
@@ -90,7 +90,6 @@ const PROPERTIES: [(&str, &str); 14] = [
     (SERVICE, "ExecMainExitTimestampMonotonic"),
     (SERVICE, "ExecMainCode"),
     (SERVICE, "ExecMainStatus"),
-    (SERVICE, "Type"),
 ];
 
 /// Values by name, as far as this unit has them.
@@ -123,7 +122,7 @@ impl Connection {
     /// The state of a unit. A unit that does not exist is `not-found`, `inactive`.
     ///
     /// *Source*: D-Bus properties of `org.freedesktop.systemd1.Unit` and `.Service`, one `Get` each: `GetAll` would make PID 1
-    /// read the unit's cgroup counters. *Cost*: 14 small calls in one round trip.
+    /// read the unit's cgroup counters. *Cost*: 13 small calls in one round trip.
     /// *Errors*: as [`Connection::call`].
     pub async fn unit_state(
         &mut self,

@@ -27,7 +27,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(1),
     timeout: Duration::from_secs(5),
     keys: &[&GAPS.spec],
-    cost: "TODO",
+    cost: "3 us wall and CPU when nothing is new; 600 lines at the first look 8 ms wall, 5 ms CPU (2 cores of a VM, unoptimised build)",
 };
 
 /// Whose records count.

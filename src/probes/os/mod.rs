@@ -30,7 +30,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
         &BOOT_ID.spec,
         &HOSTNAME.spec,
     ],
-    cost: "TODO",
+    cost: "0.3 ms wall, 0.15 ms CPU (2 cores of a VM, unoptimised build)",
 };
 
 /// Reads os-release and three files of `/proc`.

@@ -1,7 +1,7 @@
 //! Which package database the machine has, and how to tell that it changed.
 
 use super::parse::{Installed, read_dpkg_status};
-use crate::host::{BoxFuture, Host};
+use crate::host::Host;
 use crate::probes::error::ProbeError;
 use crate::probes::text_file::read_error;
 use crate::versions::VersionScheme;
@@ -20,16 +20,6 @@ const RPM_DATABASES: &[&str] = &[
     "/var/lib/rpm/Packages.db",
     "/var/lib/rpm/Packages",
 ];
-
-/// Runs a command on the host and yields what it wrote.
-pub trait HostCommand: Send + Sync {
-    /// The standard output of `argv`, at most a megabyte, if it ended with 0 within its deadline.
-    fn output<'a>(
-        &'a self,
-        host: &'a Host,
-        argv: &'a [&'a str],
-    ) -> BoxFuture<'a, Result<String, ProbeError>>;
-}
 
 /// A package database and its present state.
 #[derive(Debug, Clone, PartialEq, Eq)]

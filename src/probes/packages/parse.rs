@@ -140,15 +140,7 @@ fn is_plain(version: &str) -> bool {
     version.len() <= 256 && version.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// What `rpm` is asked with: one line a package, so that no output of a package can be taken for another.
-pub const RPM_QUERY: &[&str] = &[
-    "rpm",
-    "-qa",
-    "--qf",
-    "%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{INSTALLTIME}\\n",
-];
-
-/// Reads the answer to [`RPM_QUERY`] and keeps the watched packages. Of several versions of one package (kernels)
+/// Reads rpm's answer, a line `NAME EPOCH:VERSION-RELEASE INSTALLTIME` for each package, and keeps the watched packages. Of several versions of one package (kernels)
 /// the one that was installed last is kept.
 pub fn read_rpm_answer(text: &str) -> Installed {
     let mut installed: BTreeMap<&str, (u64, &str)> = BTreeMap::new();

@@ -12,16 +12,34 @@ struct RpmOf7 {
     systemd: &'static str,
 }
 
-impl HostCommand for RpmOf7 {
-    fn output<'a>(
+impl RpmDatabase for RpmOf7 {
+    fn answer<'a>(
         &'a self,
         _: &'a Host,
-        argv: &'a [&'a str],
+        names: Option<Vec<String>>,
     ) -> BoxFuture<'a, Result<String, ProbeError>> {
-        assert_eq!(argv[0], "rpm");
+        assert_eq!(names, None, "the database changed: anything may be there");
         self.asked.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { Ok(format!("systemd 0:{} 5\n", self.systemd)) })
+        Box::pin(async {
+            match self.systemd {
+                "" => Err(ProbeError::Late {
+                    what: "rpm".to_owned(),
+                }),
+                version => Ok(format!(
+                    "systemd 0:{version} 5
+"
+                )),
+            }
+        })
     }
+}
+
+/// An rpm machine whose rpm never answers; machines with dpkg do not ask it.
+fn silent() -> Box<RpmOf7> {
+    Box::new(RpmOf7 {
+        asked: Arc::default(),
+        systemd: "",
+    })
 }
 
 fn write(root: &Path, path: &str, text: &str) {
@@ -56,7 +74,7 @@ fn a_debian_machine_is_judged_from_its_status_file() {
     write(root.path(), "etc/os-release", DEBIAN);
     let status = include_str!("../../../tests/fixtures/packages/debian12-status.txt");
     write(root.path(), "var/lib/dpkg/status", status);
-    let batch = run(&mut Packages::new(tables(), None), root.path()).expect("read");
+    let batch = run(&mut Packages::new(tables(), silent()), root.path()).expect("read");
     assert_eq!(
         value(&batch, "package.version", "systemd"),
         Some(Ok(Value::Text("252.39-1~deb12u2".into())))
@@ -86,7 +104,7 @@ fn an_rpm_machine_is_asked_once_and_again_when_its_database_changed() {
         asked: asked.clone(),
         systemd: "219-62.el7_6.2",
     };
-    let mut probe = Packages::new(tables(), Some(Box::new(command)));
+    let mut probe = Packages::new(tables(), Box::new(command));
     let batch = run(&mut probe, root.path()).expect("read");
     assert_eq!(
         value(&batch, "package.fault.affected", "systemd-cookie-overrun"),
@@ -105,15 +123,15 @@ fn an_rpm_machine_is_asked_once_and_again_when_its_database_changed() {
 }
 
 #[test]
-fn a_machine_without_a_database_or_without_a_way_to_ask_it_is_unsupported() {
+fn a_machine_without_a_database_is_unsupported_and_a_silent_rpm_is_late() {
     let root = tempfile::tempdir().expect("a directory");
     write(root.path(), "etc/os-release", CENTOS);
-    let mut probe = Packages::new(tables(), None);
+    let mut probe = Packages::new(tables(), silent());
     let error = run(&mut probe, root.path()).expect_err("no database");
     assert_eq!(error.kind(), "unsupported");
     write(root.path(), "var/lib/rpm/rpmdb.sqlite", "db");
-    let error = run(&mut probe, root.path()).expect_err("no command");
-    assert_eq!(error.kind(), "unsupported");
+    let error = run(&mut probe, root.path()).expect_err("no answer");
+    assert_eq!(error.kind(), "late");
 }
 
 #[test]
@@ -125,7 +143,7 @@ fn a_package_that_is_not_installed_gives_no_verdict() {
         "var/lib/dpkg/status",
         "Package: runc\nStatus: install ok installed\nVersion: 1\n",
     );
-    let batch = run(&mut Packages::new(tables(), None), root.path()).expect("read");
+    let batch = run(&mut Packages::new(tables(), silent()), root.path()).expect("read");
     assert_eq!(
         value(&batch, "package.fault.affected", "systemd-cookie-overrun"),
         Some(Err("not-here"))

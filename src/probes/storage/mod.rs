@@ -36,7 +36,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
         &TYPE.spec,
         &EXT4_ERRORS.spec,
     ],
-    cost: "TODO",
+    cost: "0.7 ms wall, 0.4 ms CPU with 40 mounts (2 cores of a VM, unoptimised build)",
 };
 
 /// A device and how many errors ext4 found on it.

@@ -23,7 +23,7 @@ pub(crate) const SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(10),
     timeout: Duration::from_secs(16),
     keys: BUS_KEYS,
-    cost: "unmeasured",
+    cost: "2.9 ms wall, 0.4 ms CPU, and 1.7 ms CPU of PID 1; debug build, systemd 252 in a container, 2 cores",
 };
 
 /// Asks the bus daemon and PID 1 for signs of life.
@@ -95,11 +95,11 @@ impl Probe for BusProbe {
 
 /// Asks the bus daemon and PID 1 on one connection, which is kept for the next run.
 async fn ask_bus(line: &mut Line, systemd: &Systemd, deadline: Deadline) -> (Answer, Answer) {
-    let was_open = line.is_open();
+    let was_old = line.is_open() || line.is_waiting();
     let first = ask_on_bus(line, systemd, deadline).await;
     match first {
-        // The kept connection died since the last run: the bus daemon was restarted. That is no answer to our question.
-        Err(BusError::Closed { .. }) if was_open => {
+        // The connection of the last run died since: the bus daemon was restarted. That is no answer to our question.
+        Err(BusError::Closed { .. }) if was_old => {
             let second = ask_on_bus(line, systemd, deadline).await;
             second.unwrap_or_else(|error| both(&error))
         }

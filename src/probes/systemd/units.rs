@@ -38,7 +38,7 @@ pub(crate) const SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(15),
     timeout: Duration::from_secs(14),
     keys: UNITS_KEYS,
-    cost: "unmeasured",
+    cost: "6.4 ms wall, 2.7 ms CPU, and 2.7 ms CPU of PID 1; debug build, systemd 252 in a container, 2 cores",
 };
 
 /// Reads the state of PID 1 and of the units worth watching.
@@ -86,6 +86,26 @@ impl UnitsProbe {
             Err(BusError::NoSocket { .. }) => Err(first),
             other => other,
         }
+    }
+
+    async fn read(
+        &mut self,
+        host: &Host,
+        systemd: &Systemd,
+        deadline: Deadline,
+    ) -> Result<Batch, BusError> {
+        let mut batch = Batch::of(SPEC.name);
+        self.read_pid1(host, &mut batch).await;
+        let mut connection = self.open(systemd, deadline).await?;
+        self.read_manager(&mut connection, &mut batch, deadline)
+            .await?;
+        self.read_units(&mut connection, &mut batch, deadline)
+            .await?;
+        // The bus's connection is kept, because a new one costs PID 1 and the bus daemon more than the questions do.
+        if connection.route() == Route::Bus {
+            self.bus.keep(connection);
+        }
+        Ok(batch)
     }
 
     async fn read_manager(
@@ -186,21 +206,16 @@ impl Probe for UnitsProbe {
                     what: "systemd".to_owned(),
                 });
             }
-            let mut batch = Batch::of(SPEC.name);
-            self.read_pid1(host, &mut batch).await;
             let deadline = Deadline::after(DEADLINE);
-            let mut connection = self.open(&systemd, deadline).await.map_err(probe_error)?;
-            self.read_manager(&mut connection, &mut batch, deadline)
-                .await
-                .map_err(probe_error)?;
-            self.read_units(&mut connection, &mut batch, deadline)
-                .await
-                .map_err(probe_error)?;
-            // The bus's connection is kept, because a new one costs PID 1 and the bus daemon more than the questions do.
-            if connection.route() == Route::Bus {
-                self.bus.keep(connection);
-            }
-            Ok(batch)
+            let was_kept = self.bus.is_open();
+            let result = match self.read(host, &systemd, deadline).await {
+                // The kept connection died since the last run: the bus daemon was restarted.
+                Err(BusError::Closed { .. }) if was_kept => {
+                    self.read(host, &systemd, deadline).await
+                }
+                other => other,
+            };
+            result.map_err(probe_error)
         })
     }
 }

@@ -86,6 +86,16 @@ pub fn private_with(host: &Host, script: Script) -> Fake {
     serve(host, "/run/systemd/private", &[Manner::Answers], script)
 }
 
+/// Serves the bus with answers of the test's own.
+pub fn bus_with(host: &Host, script: Script) -> Fake {
+    serve(
+        host,
+        "/run/dbus/system_bus_socket",
+        &[Manner::Answers],
+        script,
+    )
+}
+
 /// Answers everything with an empty return.
 fn plain_script() -> Script {
     Arc::new(|asked, out, serial| {

@@ -1,13 +1,14 @@
 //! Against a real systemd as PID 1 (Debian 12 or later). They are left out by name, because PID 1 of a build machine is rarely
 //! one that may be re-executed: run the test binary inside a throw-away container, as root, with `--ignored real_systemd`.
 
-use super::probe::{probe, read};
+use super::probe::probe;
 use nodemend::host::command::{self, CommandState, HostCommand, Started};
-use nodemend::host::systemd::{Exit, Route, Systemd, UnitVerb, terminate_pid1};
+use nodemend::host::systemd::{Exit, Route, Systemd, UnitVerb};
 use nodemend::host::{Deadline, Host};
 use nodemend::probes::catalogue;
 use nodemend::signal::{Form, Subject, Timeline, Value};
 use std::time::Duration;
+use zvariant::Value as Variant;
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
@@ -209,11 +210,12 @@ async fn real_systemd_reexecutes_by_either_way_while_a_command_runs_on() {
         let done = systemd.reexecute(route, soon()).await.expect("re-executed");
         println!("{route:?}: {:?}", done.took);
     }
-    terminate_pid1(&host).expect("SIGTERM");
+    let took = systemd.reexecute_by_signal(&host, soon()).await;
+    println!("SIGTERM: {:?}", took.expect("re-executed"));
     systemd
-        .wait_for_answer(Route::Bus, soon())
+        .wait_for_answer(Some(Route::Bus), soon())
         .await
-        .expect("answers");
+        .expect("on the bus too");
     let state = command::state(&host, &command.unit, soon()).await;
     assert!(
         matches!(state, Ok(CommandState::Running { .. })),
@@ -257,16 +259,18 @@ async fn real_systemd_restarts_a_unit_and_refuses_an_unknown_one() {
 #[ignore = "needs systemd as PID 1 and root: run inside a container"]
 async fn real_systemd_crash_loop_is_seen_with_its_restarts() {
     let host = here();
-    std::fs::write(
-        "/run/systemd/system/nodemend-it-loop.service",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=100ms\n",
-    )
-    .expect("unit file");
     let systemd = Systemd::of(&host);
     let mut connection = systemd.open(Route::Private, soon()).await.expect("open");
     let unit = "nodemend-it-loop.service";
+    let program = vec![("/bin/false", vec!["/bin/false"], false)];
+    let settings = vec![
+        ("ExecStart", Variant::from(program)),
+        ("Restart", Variant::from("always")),
+        ("RestartUSec", Variant::from(100_000_u64)),
+        ("StartLimitIntervalUSec", Variant::from(0_u64)),
+    ];
     connection
-        .queue_job(UnitVerb::Start, unit, soon())
+        .start_transient(unit, &settings, soon())
         .await
         .expect("start");
     loop {
@@ -291,6 +295,6 @@ async fn real_systemd_crash_loop_is_seen_with_its_restarts() {
         .run_job(UnitVerb::Stop, unit, soon())
         .await
         .expect("stop");
-    std::fs::remove_file("/run/systemd/system/nodemend-it-loop.service").expect("remove");
-    assert!(read(&batch, "systemd.pid1.exe_deleted").is_ok());
+    connection.reset_failed(unit, soon()).await.expect("reset");
+    assert!(!connection.is_loaded(unit, soon()).await.expect("asked"));
 }
