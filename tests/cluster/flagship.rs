@@ -123,7 +123,7 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
         told("step-began").expect("a step"),
     );
     assert_eq!(run["signature"], "systemd-bus-unresponsive", "{run:#}");
-    assert_eq!(run["outcome"], "healed", "{run:#}");
+    assert_eq!(run["outcome"], "mended", "{run:#}");
     assert_eq!(
         began["digest"].as_str(),
         Some(digest.as_str()),
@@ -135,12 +135,20 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
     muted.release();
 }
 
-/// The released playbook with a soak that a test can wait for, and the digest by which the
-/// configuration may trust it: SHA-256 over the canonical JSON of the document.
+/// The released playbook with a soak that a test can wait for and without the restarts that need
+/// signatures of their own, and the digest by which the configuration may trust it: SHA-256 over
+/// the canonical JSON of the document.
 fn impatient_playbook() -> (String, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/playbooks/systemd-reexec/1.0.0.yaml");
     let text = fs::read_to_string(released).expect("the released playbook");
+    let (steps, rest) = text
+        .split_once("  - restart_unit:")
+        .expect("it restarts units, too");
+    let (_, verify) = rest
+        .split_once("\nverify:")
+        .expect("it ends with its verification");
+    let text = format!("{steps}verify:{verify}");
     let text = text
         .replace("version: 1.0.0", "version: 1.0.1")
         .replace("soak: 5m", "soak: 10s");

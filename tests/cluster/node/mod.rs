@@ -33,6 +33,7 @@ use crate::process::{Process, until};
 const BOOT: &str = include_str!("../../lab/node/boot.sh");
 /// Five seconds on two idle cores for two nodes.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+const GONE_WITHIN: Duration = Duration::from_secs(20);
 const COMMAND_LIMIT: &str = "40";
 
 /// A node of a control plane.
@@ -212,7 +213,9 @@ impl Drop for Node {
             // It may have ended by itself.
             kill(child, Signal::SIGKILL).ok();
         }
-        self.process.kill();
+        // It ends with its PID 1, and that only after every other process of the node: killed
+        // earlier, it would leave some that still sit in the cgroups.
+        self.process.end_within(GONE_WITHIN);
     }
 }
 
