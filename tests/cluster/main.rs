@@ -19,6 +19,7 @@ mod api;
 mod audit;
 mod binaries;
 mod controlplane;
+mod faults;
 mod flagship;
 mod fleet;
 mod hostile;
