@@ -19,6 +19,7 @@ mod api;
 mod audit;
 mod binaries;
 mod controlplane;
+mod crowd;
 mod faults;
 mod flagship;
 mod fleet;
