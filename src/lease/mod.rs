@@ -10,9 +10,13 @@ mod exchange;
 pub mod fixture;
 mod keeper;
 mod local;
+#[cfg(test)]
+mod local_tests;
 mod name;
 mod permit;
 mod slot;
+#[cfg(test)]
+mod slot_tests;
 
 pub use error::{LeaseError, PermitExpired};
 pub use exchange::{

@@ -9,3 +9,6 @@ pub mod signature;
 mod streams;
 
 pub use streams::Streams;
+
+#[cfg(test)]
+mod tests;
