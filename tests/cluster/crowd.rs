@@ -207,6 +207,8 @@ pub fn digest(playbook: &str) -> String {
 /// The crowd itself, before anybody shares anything: what it suffers from can be mended.
 #[test]
 fn every_agent_of_a_crowd_mends_its_own_host() {
+    // Outside the network of the test, where crates can still be fetched.
+    agent();
     let plane = ControlPlane::start("crowd");
     plane.apply("overlays/standard");
     let mut crowd = Crowd::start(&plane, 20, Way::Standalone);

@@ -34,6 +34,7 @@ mod pods;
 mod process;
 mod rights;
 mod server;
+mod steps;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
 #[path = "../lab/wait.rs"]
