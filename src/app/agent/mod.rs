@@ -1,6 +1,7 @@
 //! The agent's process: probes -> engine -> audit, executor and pages, wired once and supervised in one place.
 
 mod boot;
+mod by_hand;
 mod core;
 mod face;
 mod oracle;
@@ -11,5 +12,6 @@ mod server;
 mod sight;
 mod store;
 
+pub use by_hand::run as run_by_hand;
 pub use face::{Control, ControlAnswer};
 pub use process::run;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 mod files;
+pub mod metrics;
 pub mod playbook;
 pub mod remote;
 pub mod signature;
