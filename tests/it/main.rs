@@ -11,6 +11,7 @@ mod command_line;
 mod journald;
 mod metrics;
 mod node;
+mod rules;
 mod sources;
 mod systemd;
 mod tidy;
