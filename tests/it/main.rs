@@ -8,6 +8,7 @@
 )]
 
 mod command_line;
+mod documented;
 mod journald;
 mod metrics;
 mod node;
