@@ -10,5 +10,5 @@ mod turn;
 mod week;
 
 pub use ledger::{KnownAttempt, Ledger, LedgerCase, LedgerError};
-pub use remedy::{Remedies, Remedy};
+pub use remedy::{Remedies, Remedy, remedies_of};
 pub use turn::{Command, Ending, Engine, Input, Limits, RunNews, Stance};

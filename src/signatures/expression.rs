@@ -11,7 +11,7 @@ use cel::common::types::CelString;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, IdedExpr, Program};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The longest expression that is compiled. Ours are below 300 bytes.
 const MAX_EXPRESSION_BYTES: usize = 4_096;
@@ -31,6 +31,15 @@ pub struct Expression {
     text: String,
     tree: IdedExpr,
     questions: Vec<Question>,
+    last: Arc<Mutex<Option<Evaluated>>>,
+}
+
+/// The last evaluation. The value follows from the answers alone, and on a healthy node they stay the same for days: then
+/// comparing them costs a hundredth of evaluating again.
+#[derive(Debug)]
+struct Evaluated {
+    answers: Vec<Result<Value, MissingReason>>,
+    value: Result<Value, MissingReason>,
 }
 
 impl Expression {
@@ -59,6 +68,7 @@ impl Expression {
                 text: text.trim().to_owned(),
                 tree,
                 questions: rewriter.questions,
+                last: Arc::default(),
             })
         } else {
             rewriter.mistakes.dedup();
@@ -90,8 +100,23 @@ impl Expression {
     /// The reason of the first question without an answer, or [`MissingReason::Rule`] if the expression itself fails.
     pub fn value(&self, answers: &dyn Answers) -> Result<Value, MissingReason> {
         let asked = Asked::ask(&self.questions, answers);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref()
+            && last.answers == asked.answers
+        {
+            return last.value.clone();
+        }
+        let value = self.evaluate(&asked);
+        *last = Some(Evaluated {
+            answers: asked.answers,
+            value: value.clone(),
+        });
+        value
+    }
+
+    fn evaluate(&self, asked: &Asked) -> Result<Value, MissingReason> {
         let mut context = Context::with_env(STANDARD.clone());
-        context.set_variable_resolver(&asked);
+        context.set_variable_resolver(asked);
         let result = context.resolve(&self.tree);
         if let Some(reason) = asked.unanswered() {
             return Err(reason);

@@ -10,6 +10,7 @@
 mod command_line;
 mod journald;
 mod metrics;
+mod model;
 mod node;
 mod sources;
 mod systemd;
