@@ -1,7 +1,7 @@
 //! What happens to a node, and when.
 
 use super::demand::demand;
-use super::life::{Dying, Life, rulebook};
+use super::life::{Dying, Life};
 use super::machine::{Fault, PROBES};
 use super::people::{self, Deed};
 use crate::diagnosis::CaseState;
@@ -298,7 +298,8 @@ impl Life {
             Deed::Rules(without) => {
                 self.without = without;
                 self.bus_clear_since = self.at;
-                self.turn(Input::Rulebook(rulebook(&self.world, without)))
+                let rules = self.rules();
+                self.turn(Input::Rulebook(rules))
             }
             Deed::Limits(limits) => {
                 demands.limits = limits.clone();

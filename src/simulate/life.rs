@@ -140,6 +140,8 @@ pub struct Life {
     pub(super) is_quiet: bool,
     pub(super) dying: Option<Dying>,
     pub(super) without: Option<usize>,
+    /// Rule books without the rule of a number: compiling one costs more than an hour of life.
+    books: BTreeMap<Option<usize>, Rulebook>,
     pub(super) tally: Tally,
 }
 
@@ -156,7 +158,7 @@ impl Life {
         let broken = |what: String| Broken { seed, at, what };
         let ledger = Ledger::empty("boot-0");
         let disk = serde_json::to_string(&ledger).map_err(|error| broken(error.to_string()))?;
-        let judge = judge(&world, None).map_err(broken)?;
+        let judge = judge(&world, rulebook(&world, None)).map_err(broken)?;
         let now = Timestamp {
             uptime: Uptime::new(at),
             wall: Wall(EPOCH_MICROS),
@@ -185,6 +187,7 @@ impl Life {
             is_quiet: false,
             dying: None,
             without: None,
+            books: BTreeMap::new(),
             tally: Tally::default(),
             world,
         };
@@ -362,7 +365,8 @@ impl Life {
         self.demands.restarted(moment);
         self.bus_clear_since = self.at;
         self.turn(Input::Limits(self.demands.limits.clone()))?;
-        self.turn(Input::Rulebook(rulebook(&self.world, self.without)))?;
+        let rules = self.rules();
+        self.turn(Input::Rulebook(rules))?;
         self.turn(Input::Remedies(self.demands.remedies.clone()))?;
         let pause = self.engine.ledger().and_then(|ledger| ledger.pause.clone());
         self.demands.opt_in.pause = pause.as_deref().map(Arc::from);
@@ -385,6 +389,14 @@ impl Life {
         Ok(())
     }
 
+    /// The rules in force.
+    pub(super) fn rules(&mut self) -> Rulebook {
+        let world = &self.world;
+        let without = self.without;
+        let book = self.books.entry(without);
+        book.or_insert_with(|| rulebook(world, without)).clone()
+    }
+
     /// The process ends and begins again from what is on disk.
     pub(super) fn restart(&mut self, is_reboot: bool) -> Result<(), String> {
         self.dying = None;
@@ -399,7 +411,8 @@ impl Life {
         let mut ledger = Ledger::parse(&self.disk).map_err(|error| error.to_string())?;
         ledger.boot_id.clone_from(&boot_id);
         ledger.next_run = ledger.next_run.max(self.journal_run + 1);
-        let judge = judge(&self.world, self.without)?;
+        let rules = self.rules();
+        let judge = judge(&self.world, rules)?;
         self.engine = Engine::new(judge, Some(ledger), &boot_id, self.now());
         if self.run.as_ref().is_some_and(|open| !open.is_journaled) {
             self.run = None;
@@ -408,13 +421,13 @@ impl Life {
     }
 }
 
-fn judge(world: &World, without: Option<usize>) -> Result<Judge, String> {
+fn judge(world: &World, rules: Rulebook) -> Result<Judge, String> {
     let timeline = Timeline::new(world.catalogue.clone());
-    Judge::new(rulebook(world, without), timeline, false).map_err(|error| error.to_string())
+    Judge::new(rules, timeline, false).map_err(|error| error.to_string())
 }
 
 /// The rules without the one of this number.
-pub(super) fn rulebook(world: &World, without: Option<usize>) -> Rulebook {
+fn rulebook(world: &World, without: Option<usize>) -> Rulebook {
     let sources: Vec<Source> = world
         .rules
         .iter()

@@ -147,6 +147,12 @@ impl Agent {
         Some(())
     }
 
+    /// Whether its machine has nothing to ask for.
+    pub fn rests(&self, clock: Uptime) -> bool {
+        let machine = self.machine.clone();
+        machine.is_some_and(|mut machine| !matches!(machine.next(clock), Action::Send(_)))
+    }
+
     pub fn give_up(&mut self) -> Option<Flight> {
         let flight = self.flight.take()?;
         self.machine.as_mut()?.answer(Answer::Silent("no answer".into()));

@@ -288,8 +288,13 @@ impl Protocol {
             Act::Send(node) => self.send(world, node)?,
             Act::Arrive(node) => self.arrive(world, node)?,
             Act::Hear(node) => {
+                let clock = self.clock(world, &world.agents[usize::from(node)]);
                 let now = world.now;
                 world.agents[usize::from(node)].hear(now)?;
+                // Coming to rest needs nobody: no state of its own.
+                if world.agents[usize::from(node)].rests(clock) {
+                    self.send(world, node)?;
+                }
             }
             Act::GiveUp { node, is_stray } => {
                 world.losses += 1;
