@@ -33,14 +33,16 @@ fn world() -> World {
 }
 
 fn main() {
-    let numbers: Vec<u64> = std::env::args().filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<u64> = std::env::args()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     let from = numbers.first().copied().unwrap_or(1);
     let to = numbers.get(1).copied().unwrap_or(from + 1);
     let world = world();
     for seed in from..to {
         let began = Instant::now();
-        let year = Life::begin(world.clone(), seed, Temper::ORDINARY)
-            .and_then(|mut life| life.live(YEAR));
+        let year =
+            Life::begin(world.clone(), seed, Temper::ORDINARY).and_then(|mut life| life.live(YEAR));
         let tally = year.unwrap_or_else(|broken| panic!("{broken}"));
         let took = began.elapsed();
         println!(

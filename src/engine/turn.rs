@@ -4,9 +4,7 @@ use super::ledger::Ledger;
 use super::limits::Limits;
 use super::remedy::Remedies;
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
-use crate::policy::{
-    Blocked, CaseId, Cleared, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId,
-};
+use crate::policy::{Blocked, CaseId, Cleared, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId};
 use crate::signal::{Batch, MissingReason, Timestamp};
 use crate::signatures::{Judge, Judgement, Rulebook};
 use std::collections::BTreeMap;

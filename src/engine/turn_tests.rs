@@ -63,7 +63,9 @@ fn look(engine: &mut Engine, second: u64, matches: Option<bool>) -> Vec<Command>
 }
 
 fn treats(commands: &[Command]) -> bool {
-    commands.iter().any(|command| matches!(command, Command::Treat { .. }))
+    commands
+        .iter()
+        .any(|command| matches!(command, Command::Treat { .. }))
 }
 
 fn closing(commands: &[Command]) -> Option<ClosingReason> {

@@ -85,7 +85,10 @@ impl Demands {
                     self.changed(engine, change)?;
                 }
                 Command::Treat { cleared, run: new } => {
-                    demand(is_kept, "a run was to start before the ledger was to be kept")?;
+                    demand(
+                        is_kept,
+                        "a run was to start before the ledger was to be kept",
+                    )?;
                     demand(!is_treated && run.is_none(), "two runs at once")?;
                     is_treated = true;
                     self.treat(moment, engine, cleared, *new)?;
@@ -97,7 +100,10 @@ impl Demands {
             }
         }
         let open = engine.book().open();
-        demand(open.iter().all(|case| case.id.is_some()), "an open case has no number")
+        demand(
+            open.iter().all(|case| case.id.is_some()),
+            "an open case has no number",
+        )
     }
 
     /// Unknown neither opens nor closes, and what opens or closes was seen in this very turn.
@@ -114,9 +120,10 @@ impl Demands {
             .map(|judgement| &judgement.verdict);
         let told = || format!("{} {} by verdict {verdict:?}", case.signature, case.subject);
         match change.kind {
-            ChangeKind::Opened => {
-                demand(matches!(verdict, Some(Verdict::Present(_))), &format!("opened: {}", told()))
-            }
+            ChangeKind::Opened => demand(
+                matches!(verdict, Some(Verdict::Present(_))),
+                &format!("opened: {}", told()),
+            ),
             ChangeKind::Moved(from) => match (from, case.state) {
                 (CaseState::Clearing, CaseState::Confirmed) => demand(
                     matches!(verdict, Some(Verdict::Present(_))),
@@ -140,9 +147,10 @@ impl Demands {
                 verdict.is_none() && verdicts.is_some(),
                 &format!("closed as gone: {}", told()),
             ),
-            ChangeKind::Closed(ClosingReason::SignatureRetired) => {
-                demand(verdicts.is_none(), &format!("closed as retired: {}", told()))
-            }
+            ChangeKind::Closed(ClosingReason::SignatureRetired) => demand(
+                verdicts.is_none(),
+                &format!("closed as retired: {}", told()),
+            ),
             ChangeKind::Closed(ClosingReason::NotConfirmed) => {
                 Err(format!("a suspicion was told of: {}", told()))
             }
@@ -168,10 +176,19 @@ impl Demands {
         )?;
         demand(opt_in.pause.is_none(), "the node is paused")?;
         demand(self.cord.is_none(), "the stop cord is pulled")?;
-        demand(proposal.disruption <= opt_in.allow, "its class is not allowed")?;
-        demand(proposal.disruption <= Disruption::Restart, "its class cannot be carried out")?;
+        demand(
+            proposal.disruption <= opt_in.allow,
+            "its class is not allowed",
+        )?;
+        demand(
+            proposal.disruption <= Disruption::Restart,
+            "its class cannot be carried out",
+        )?;
         let remedy = self.remedies.get(&proposal.playbook.id);
-        demand(remedy.is_some_and(|r| r.voucher.is_some()), "nobody vouches for its playbook")?;
+        demand(
+            remedy.is_some_and(|r| r.voucher.is_some()),
+            "nobody vouches for its playbook",
+        )?;
         demand(
             !self.needs_human.contains(&proposal.case) || self.approved.contains(&proposal.case),
             "it needs a human",
@@ -191,9 +208,15 @@ impl Demands {
             .map_err(|what| format!("{told}: {what}"))?;
         let ledger = engine.ledger().ok_or("a run without a ledger")?;
         demand(ledger.next_run > run.0, "its number could be given again")?;
-        demand(engine.run() == Some((proposal.case, run)), "the engine forgot it")?;
         demand(
-            engine.book().find(proposal.case).is_some_and(|c| c.state == CaseState::Treating),
+            engine.run() == Some((proposal.case, run)),
+            "the engine forgot it",
+        )?;
+        demand(
+            engine
+                .book()
+                .find(proposal.case)
+                .is_some_and(|c| c.state == CaseState::Treating),
             "its case is not being treated",
         )
     }
@@ -207,7 +230,9 @@ impl Demands {
         let rule = engine.judge().rulebook().find(signature);
         let rule = rule.ok_or("its signature is not in force")?;
         let judged = engine.judge().judge_one(rule, false);
-        let verdict = judged.iter().find(|judgement| judgement.subject == *subject);
+        let verdict = judged
+            .iter()
+            .find(|judgement| judgement.subject == *subject);
         demand(
             verdict.is_some_and(|judgement| judgement.verdict != Verdict::Absent),
             "the fault is seen to be gone",
@@ -218,10 +243,15 @@ impl Demands {
     /// not gained time since the attempt. A clock that was set ahead across a reboot makes earlier attempts look old: then
     /// the bound is three for each boot, because nothing on the machine knows better.
     fn attempts_left(&self, moment: Moment, signature: &Arc<str>) -> Result<(), String> {
-        let counted = self.attempts.get(signature).into_iter().flatten().filter(|attempt| {
-            let is_recent = moment.at.saturating_sub(attempt.at) < DAY;
-            is_recent && (attempt.boot == moment.boot || attempt.ahead >= moment.ahead)
-        });
+        let counted = self
+            .attempts
+            .get(signature)
+            .into_iter()
+            .flatten()
+            .filter(|attempt| {
+                let is_recent = moment.at.saturating_sub(attempt.at) < DAY;
+                is_recent && (attempt.boot == moment.boot || attempt.ahead >= moment.ahead)
+            });
         let counted = counted.count();
         demand(
             counted < MOST_ATTEMPTS,
@@ -247,7 +277,10 @@ impl Demands {
         list.push(attempt);
         // An approval is for one run.
         self.approved.remove(&proposal.case);
-        demand(run.0 > self.last_run, &format!("{run} came after run-{}", self.last_run))?;
+        demand(
+            run.0 > self.last_run,
+            &format!("{run} came after run-{}", self.last_run),
+        )?;
         self.last_run = run.0;
         Ok(())
     }
@@ -266,7 +299,10 @@ impl Demands {
             self.approved.remove(&id);
         }
         if change.kind == ChangeKind::Opened {
-            demand(id.0 > self.last_case, &format!("{id} came after case-{}", self.last_case))?;
+            demand(
+                id.0 > self.last_case,
+                &format!("{id} came after case-{}", self.last_case),
+            )?;
             self.last_case = id.0;
         }
         Ok(())
@@ -284,7 +320,9 @@ impl Demands {
 fn no_cause_is_open(engine: &Engine, signature: &str) -> Result<(), String> {
     let rules = engine.judge().rulebook();
     let hides = |one: &str, other: &str| {
-        rules.find(one).is_some_and(|rule| rule.hides.iter().any(|id| id == other))
+        rules
+            .find(one)
+            .is_some_and(|rule| rule.hides.iter().any(|id| id == other))
     };
     for case in engine.book().open() {
         let is_cause = hides(&case.signature, signature) && !hides(signature, &case.signature);

@@ -101,7 +101,10 @@ impl Life {
                 }
             },
             Event::Reboot => {
-                for fault in Fault::ALL.into_iter().filter(|fault| self.machine.has(*fault)) {
+                for fault in Fault::ALL
+                    .into_iter()
+                    .filter(|fault| self.machine.has(*fault))
+                {
                     self.healed.insert(fault, self.at);
                 }
                 self.restart(true)
@@ -114,11 +117,18 @@ impl Life {
         let Some((name, period)) = PROBES.get(index).copied() else {
             return Ok(());
         };
-        let is_down = self.down_until.get(index).is_some_and(|until| self.at < *until);
+        let is_down = self
+            .down_until
+            .get(index)
+            .is_some_and(|until| self.at < *until);
         let mut was_down = false;
         let failures = self.failures.get_mut(index).map_or(0, |failures| {
             was_down = *failures > 0;
-            *failures = if is_down { failures.saturating_add(1) } else { 0 };
+            *failures = if is_down {
+                failures.saturating_add(1)
+            } else {
+                0
+            };
             *failures
         });
         if was_down {
@@ -143,7 +153,11 @@ impl Life {
         let now = self.now();
         let batch = self.machine.read(name, now, &mut self.chance);
         let lost = |reason: &MissingReason| matches!(reason, MissingReason::Late(what) if &**what == "lost");
-        if batch.samples.iter().any(|s| s.value.as_ref().is_err_and(lost)) {
+        if batch
+            .samples
+            .iter()
+            .any(|s| s.value.as_ref().is_err_and(lost))
+        {
             self.disturb(name);
         }
         self.turn(Input::Batch(batch))?;
@@ -173,8 +187,16 @@ impl Life {
             .map_or(self.at, |(_, at)| at)
             .max(self.bus_clear_since);
         let is_due = is_plain && self.at.saturating_sub(since) > Duration::from_secs(40);
-        let is_open = self.engine.book().open().iter().any(|case| &*case.signature == id);
-        demand(!is_due || is_open, "the bus is mute for 40 s and no case is open")
+        let is_open = self
+            .engine
+            .book()
+            .open()
+            .iter()
+            .any(|case| &*case.signature == id);
+        demand(
+            !is_due || is_open,
+            "the bus is mute for 40 s and no case is open",
+        )
     }
 
     fn strike(&mut self) {
@@ -270,7 +292,12 @@ impl Life {
     }
 
     fn open_cases(&self) -> Vec<CaseId> {
-        self.engine.book().open().iter().filter_map(|case| case.id).collect()
+        self.engine
+            .book()
+            .open()
+            .iter()
+            .filter_map(|case| case.id)
+            .collect()
     }
 
     fn does(&mut self, deed: Deed) -> Result<(), String> {
@@ -289,7 +316,11 @@ impl Life {
                 self.turn(Input::OptIn(opt_in))
             }
             Deed::Approve(case) => {
-                let is_open = self.engine.book().find(case).is_some_and(|c| c.state.is_open());
+                let is_open = self
+                    .engine
+                    .book()
+                    .find(case)
+                    .is_some_and(|c| c.state.is_open());
                 if is_open {
                     self.demands.approved.insert(case);
                 }

@@ -232,10 +232,20 @@ impl Life {
             .engine
             .book()
             .current()
-            .map(|case| format!("{} {} is {}", case.signature, case.subject, case.state.as_str()))
+            .map(|case| {
+                format!(
+                    "{} {} is {}",
+                    case.signature,
+                    case.subject,
+                    case.state.as_str()
+                )
+            })
             .collect();
-        demand::demand(left.is_empty(), &format!("no fault stands, but {}", left.join(", ")))
-            .map_err(|what| self.broken(what))?;
+        demand::demand(
+            left.is_empty(),
+            &format!("no fault stands, but {}", left.join(", ")),
+        )
+        .map_err(|what| self.broken(what))?;
         self.is_quiet = false;
         self.machine.loss = self.temper.loss;
         Ok(self.tally)
@@ -254,7 +264,11 @@ impl Life {
         let micros = i64::try_from(self.at.as_micros()).unwrap_or(i64::MAX);
         Timestamp {
             uptime: Uptime::new(self.at.saturating_sub(self.booted)),
-            wall: Wall(EPOCH_MICROS.saturating_add(micros).saturating_add(self.ahead)),
+            wall: Wall(
+                EPOCH_MICROS
+                    .saturating_add(micros)
+                    .saturating_add(self.ahead),
+            ),
         }
     }
 
@@ -279,8 +293,11 @@ impl Life {
         let commands = self.engine.turn(moment.now, input);
         self.tally.turns += 1;
         let under_way = self.run.as_ref().map(|run| (run.case, run.run));
-        self.demands.after_turn(moment, &self.engine, &commands, under_way)?;
-        let keeps = commands.iter().any(|command| matches!(command, Command::Persist));
+        self.demands
+            .after_turn(moment, &self.engine, &commands, under_way)?;
+        let keeps = commands
+            .iter()
+            .any(|command| matches!(command, Command::Persist));
         if keeps && self.dying == Some(Dying::BeforeItKeeps) {
             return self.restart(false);
         }

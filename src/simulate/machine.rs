@@ -1,7 +1,9 @@
 //! A machine that is not there: its faults, and what the probes would read on it.
 
 use super::chance::Chance;
-use crate::signal::{Batch, LogRecord, LogSource, MissingReason, Sample, Subject, Timestamp, Value};
+use crate::signal::{
+    Batch, LogRecord, LogSource, MissingReason, Sample, Subject, Timestamp, Value,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +60,11 @@ pub const PROBES: [(&str, Duration); 7] = [
 ];
 
 const UNITS: [&str; 3] = ["containerd.service", "kubelet.service", "cron.service"];
-const SETTINGS: [&str; 3] = ["net.ipv4.ip_forward", "vm.overcommit_memory", "kernel.panic"];
+const SETTINGS: [&str; 3] = [
+    "net.ipv4.ip_forward",
+    "vm.overcommit_memory",
+    "kernel.panic",
+];
 const MOUNTS: [&str; 2] = ["/", "/var/lib/containerd"];
 
 /// How many messages PID 1 sends in a second, and where an affected build falls silent.
@@ -203,22 +209,41 @@ impl Machine {
         let node = |key, value| sample(key, &Subject::NODE, value);
         batch.samples.extend([
             node("systemd.bus.daemon.answers", Ok(Value::Bool(daemon))),
-            node("systemd.bus.daemon.latency", answered(daemon, Value::Number(0.001))),
+            node(
+                "systemd.bus.daemon.latency",
+                answered(daemon, Value::Number(0.001)),
+            ),
             node("systemd.bus.manager.answers", Ok(Value::Bool(manager))),
             node("systemd.bus.manager.deadline", Ok(Value::Number(5.0))),
             node("systemd.private.answers", Ok(Value::Bool(private))),
-            node("systemd.private.latency", answered(private, Value::Number(0.001))),
-            node("systemd.bus.serial", answered(manager, Value::Integer(whole(serial)))),
-            node("systemd.bus.serial.rate", answered(manager, Value::Number(SERIAL_RATE))),
+            node(
+                "systemd.private.latency",
+                answered(private, Value::Number(0.001)),
+            ),
+            node(
+                "systemd.bus.serial",
+                answered(manager, Value::Integer(whole(serial))),
+            ),
+            node(
+                "systemd.bus.serial.rate",
+                answered(manager, Value::Number(SERIAL_RATE)),
+            ),
             node(
                 "systemd.bus.days_to_overrun",
-                answered(manager, Value::Number((SERIAL_END - serial) / SERIAL_RATE / 86_400.0)),
+                answered(
+                    manager,
+                    Value::Number((SERIAL_END - serial) / SERIAL_RATE / 86_400.0),
+                ),
             ),
         ]);
     }
 
     fn read_units(&mut self, batch: &mut Batch, chance: &mut Chance) {
-        batch.complete.extend(["systemd.unit.restarts", "systemd.unit.active", "systemd.unit.result"]);
+        batch.complete.extend([
+            "systemd.unit.restarts",
+            "systemd.unit.active",
+            "systemd.unit.result",
+        ]);
         for (index, unit) in self.units.iter().enumerate() {
             let is_crashing = self.faults.contains_key(&Fault::CrashLoop(index));
             let Some(restarts) = self.restarts.get_mut(index) else {
@@ -246,9 +271,21 @@ impl Machine {
         let text = |words: &Arc<str>| Ok(Value::Text(words.clone()));
         batch.samples.extend([
             sample("package.version", &self.systemd, text(&self.words.good)),
-            sample("package.fault.affected", &self.overrun, Ok(Value::Bool(is_outdated))),
-            sample("package.fault.because", &self.overrun, text(&self.words.none)),
-            sample("package.fault.fixed_in", &self.overrun, text(&self.words.none)),
+            sample(
+                "package.fault.affected",
+                &self.overrun,
+                Ok(Value::Bool(is_outdated)),
+            ),
+            sample(
+                "package.fault.because",
+                &self.overrun,
+                text(&self.words.none),
+            ),
+            sample(
+                "package.fault.fixed_in",
+                &self.overrun,
+                text(&self.words.none),
+            ),
         ]);
     }
 
@@ -261,7 +298,11 @@ impl Machine {
         ]);
         for (index, setting) in self.settings.iter().enumerate().take(self.declared) {
             let drifts = self.has(Fault::Drift(index));
-            let value = if drifts { &self.words.bad } else { &self.words.good };
+            let value = if drifts {
+                &self.words.bad
+            } else {
+                &self.words.good
+            };
             let text = |words: &Arc<str>| Ok(Value::Text(words.clone()));
             batch.samples.extend([
                 sample("kernel.sysctl.matches", setting, Ok(Value::Bool(!drifts))),
@@ -273,7 +314,9 @@ impl Machine {
     }
 
     fn read_mounts(&self, batch: &mut Batch) {
-        batch.complete.extend(["fs.readonly", "fs.emergency_ro", "fs.type"]);
+        batch
+            .complete
+            .extend(["fs.readonly", "fs.emergency_ro", "fs.type"]);
         for (index, mount) in self.mounts.iter().enumerate() {
             let is_readonly = self.has(Fault::ReadOnly(index));
             batch.samples.extend([

@@ -87,7 +87,9 @@ fn limits(chance: &mut Chance) -> Limits {
 pub(super) fn vouched(remedies: &Remedies, is_vouched: bool) -> Remedies {
     let mut remedies = remedies.clone();
     if !is_vouched {
-        remedies.values_mut().for_each(|remedy| remedy.voucher = None);
+        remedies
+            .values_mut()
+            .for_each(|remedy| remedy.voucher = None);
     }
     remedies
 }

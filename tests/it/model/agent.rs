@@ -93,7 +93,9 @@ impl Agent {
     }
 
     pub fn is_holding(&self) -> bool {
-        self.machine.as_ref().is_some_and(|machine| !machine.slots().is_empty())
+        self.machine
+            .as_ref()
+            .is_some_and(|machine| !machine.slots().is_empty())
     }
 
     pub fn start(&mut self, own: Vec<Found>, cap: u32, claims: bool) {
@@ -155,7 +157,9 @@ impl Agent {
 
     pub fn give_up(&mut self) -> Option<Flight> {
         let flight = self.flight.take()?;
-        self.machine.as_mut()?.answer(Answer::Silent("no answer".into()));
+        self.machine
+            .as_mut()?
+            .answer(Answer::Silent("no answer".into()));
         Some(flight)
     }
 

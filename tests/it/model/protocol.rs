@@ -89,7 +89,10 @@ pub struct World {
 pub enum Act {
     Tick,
     /// Wants to mend, and reads its own slots, perhaps stale.
-    Start { node: u8, is_stale: bool },
+    Start {
+        node: u8,
+        is_stale: bool,
+    },
     /// Sends what its machine asks for.
     Send(u8),
     /// The server obeys.
@@ -97,7 +100,10 @@ pub enum Act {
     /// The answer comes.
     Hear(u8),
     /// The caller gives up; the request is lost, or still under way.
-    GiveUp { node: u8, is_stray: bool },
+    GiveUp {
+        node: u8,
+        is_stray: bool,
+    },
     /// The stray request arrives.
     Stray,
     /// Renews before its step.
@@ -106,7 +112,10 @@ pub enum Act {
     End(u8),
     /// The process dies; a step that runs goes on in its own unit.
     Crash(u8),
-    Restart { node: u8, is_stale: bool },
+    Restart {
+        node: u8,
+        is_stale: bool,
+    },
     /// A person deletes the Node object; garbage collection frees its slots.
     Delete(u8),
     Register(u8),
@@ -134,9 +143,15 @@ impl Protocol {
             acts.push(Act::End(node));
         }
         if !agent.is_alive {
-            acts.push(Act::Restart { node, is_stale: false });
+            acts.push(Act::Restart {
+                node,
+                is_stale: false,
+            });
             if self.stale_reads {
-                acts.push(Act::Restart { node, is_stale: true });
+                acts.push(Act::Restart {
+                    node,
+                    is_stale: true,
+                });
             }
             return;
         }
@@ -144,20 +159,36 @@ impl Protocol {
             acts.push(Act::Crash(node));
         }
         if let Some(flight) = &agent.flight {
-            acts.push(if flight.answer.is_some() { Act::Hear(node) } else { Act::Arrive(node) });
+            acts.push(if flight.answer.is_some() {
+                Act::Hear(node)
+            } else {
+                Act::Arrive(node)
+            });
             if world.losses < self.losses {
-                acts.push(Act::GiveUp { node, is_stray: false });
+                acts.push(Act::GiveUp {
+                    node,
+                    is_stray: false,
+                });
                 if flight.answer.is_none() && world.stray.is_none() {
-                    acts.push(Act::GiveUp { node, is_stray: true });
+                    acts.push(Act::GiveUp {
+                        node,
+                        is_stray: true,
+                    });
                 }
             }
             return;
         }
         match agent.stage {
             Stage::Idle if agent.steps_left > 0 && !agent.is_executing => {
-                acts.push(Act::Start { node, is_stale: false });
+                acts.push(Act::Start {
+                    node,
+                    is_stale: false,
+                });
                 if self.stale_reads {
-                    acts.push(Act::Start { node, is_stale: true });
+                    acts.push(Act::Start {
+                        node,
+                        is_stale: true,
+                    });
                 }
             }
             Stage::Getting | Stage::Proving | Stage::Freeing => acts.push(Act::Send(node)),
@@ -190,8 +221,15 @@ impl Protocol {
             agent.stage = Stage::Held;
             return Some(());
         }
-        if agent.wrote.is_none_or(|wrote| world.now - wrote >= HOLD_TICKS) {
-            let sin = if agent.wrote.is_none() { NO_WRITE } else { STALE };
+        if agent
+            .wrote
+            .is_none_or(|wrote| world.now - wrote >= HOLD_TICKS)
+        {
+            let sin = if agent.wrote.is_none() {
+                NO_WRITE
+            } else {
+                STALE
+            };
             world.sins.push(sin);
         }
         agent.is_executing = true;
@@ -218,13 +256,18 @@ impl Protocol {
             && agent.is_recovering
             && matches!(flight.request, Request::RenewSlot(_));
         // Outside of a restart this agent writes as it should.
-        let flaw = self.flaw.filter(|flaw| *flaw != Flaw::ReadForWrite || is_read);
+        let flaw = self
+            .flaw
+            .filter(|flaw| *flaw != Flaw::ReadForWrite || is_read);
         let free_when_read = agent.saw_free;
         let flaw = flaw.filter(|flaw| *flaw != Flaw::CheckThenAct || free_when_read);
         let answer = world.server.obey(&flight.request, caller, self.cap, flaw);
         if matches!(answer, Answer::Written { .. })
             && !is_read
-            && matches!(flight.request, Request::RenewSlot(_) | Request::CreateSlot(_))
+            && matches!(
+                flight.request,
+                Request::RenewSlot(_) | Request::CreateSlot(_)
+            )
         {
             agent.wrote = Some(flight.sent);
         }
@@ -401,7 +444,9 @@ impl Model for Protocol {
                 u32::try_from(executing.count()).unwrap_or(u32::MAX) <= model.cap
             }),
             Property::always(FRESH, |_, world: &World| !world.sins.contains(&STALE)),
-            Property::always(AFTER_RESTART, |_, world: &World| !world.sins.contains(&NO_WRITE)),
+            Property::always(AFTER_RESTART, |_, world: &World| {
+                !world.sins.contains(&NO_WRITE)
+            }),
             Property::always(BREAKER, |_, world: &World| !world.server.broke_breaker),
             Property::always(HOLDER, |_, world: &World| !world.server.broke_holder),
             Property::always(NAMES, |_, world: &World| !world.server.broke_cap),
@@ -412,7 +457,10 @@ impl Model for Protocol {
             Property::sometimes(RECOVERS, |model: &Protocol, world: &World| {
                 model.crashes == 0
                     || world.crashes > 0
-                        && world.agents.iter().any(|a| a.has_crashed && a.stage == Stage::Done)
+                        && world
+                            .agents
+                            .iter()
+                            .any(|a| a.has_crashed && a.stage == Stage::Done)
             }),
         ]
     }

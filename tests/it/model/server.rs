@@ -79,7 +79,8 @@ impl Server {
 
     pub fn collect(&mut self, node: u8, life: u8) {
         self.before = self.slots.clone();
-        self.slots.retain(|slot| slot.node != node || slot.life != life);
+        self.slots
+            .retain(|slot| slot.node != node || slot.life != life);
     }
 
     fn at(&self, name: &SlotName) -> Option<usize> {
@@ -131,13 +132,7 @@ impl Server {
         }
     }
 
-    fn create(
-        &mut self,
-        name: &SlotName,
-        caller: Caller,
-        cap: u32,
-        flaw: Option<Flaw>,
-    ) -> Answer {
+    fn create(&mut self, name: &SlotName, caller: Caller, cap: u32, flaw: Option<Flaw>) -> Answer {
         // The admission policies: own Node only, names below the cap, nothing while a breaker stands.
         if !caller.is_registered {
             return Answer::Denied("no such Node".into());
