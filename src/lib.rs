@@ -48,5 +48,6 @@ pub mod report;
 pub mod scrape;
 pub mod signal;
 pub mod signatures;
+pub mod simulate;
 pub mod steps;
 pub mod versions;

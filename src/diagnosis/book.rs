@@ -7,6 +7,7 @@ use crate::signal::{Subject, Timestamp};
 use crate::signatures::{Hold, Judgement, Severity, Signature, Streak, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many cases may be open or suspected at once. A node with more is beyond mending; new ones are refused and counted.
 pub const MAX_OPEN_CASES: usize = 500;
@@ -109,6 +110,12 @@ impl CaseBook {
             } else {
                 CaseState::Confirmed
             };
+            // The wall clock may have been set back since: what an earlier process saw is older than this one all the same.
+            let before = now.uptime.minus(Duration::from_micros(1));
+            let last_seen = Timestamp {
+                uptime: known.opened.uptime.min(before),
+                wall: known.opened.wall,
+            };
             let case = Case {
                 id: Some(known.id),
                 signature: known.signature.clone(),
@@ -116,12 +123,13 @@ impl CaseBook {
                 state,
                 first_seen: known.opened,
                 opened: Some(known.opened),
-                last_seen: known.opened,
+                last_seen,
                 evidence: Vec::new(),
                 unknown: Some("not seen since the agent restarted".to_owned()),
                 streak: Streak::begin(now.uptime, false),
                 restored: true,
                 runs: known.runs,
+                is_seen_gone: false,
                 mended: false,
             };
             self.cases.insert((known.signature, known.subject), case);
@@ -131,6 +139,11 @@ impl CaseBook {
     /// Replaces the signatures' terms after a reload. Cases of signatures that are no longer in force are closed.
     pub fn reload(&mut self, terms: BTreeMap<Arc<str>, SignatureTerms>) -> Vec<CaseChange> {
         self.terms = terms;
+        self.close_retired()
+    }
+
+    /// Closes cases of signatures that are no longer in force, unless a run for them is under way.
+    pub fn close_retired(&mut self) -> Vec<CaseChange> {
         let retired: Vec<Place> = self
             .cases
             .iter()
@@ -217,6 +230,7 @@ impl CaseBook {
                     // Neither opens nor closes, and does not count towards a hold; the streak stands still.
                     if let Some(case) = self.cases.get_mut(&place) {
                         case.unknown = Some(reason.to_string());
+                        case.streak.stand_still(now.uptime);
                     }
                     None
                 }
@@ -263,10 +277,11 @@ impl CaseBook {
         if was_away || case.last_seen == case.first_seen && case.streak.checks == 0 {
             case.streak = Streak::begin(now.uptime, is_check);
         } else {
-            case.streak.go_on(is_check);
+            case.streak.go_on(now.uptime, is_check);
         }
         case.last_seen = now;
         case.restored = false;
+        case.is_seen_gone = false;
         case.unknown = None;
         evidence.clone_into(&mut case.evidence);
         let held = case.streak.meets(hold, now.uptime);
@@ -287,11 +302,12 @@ impl CaseBook {
         let case = self.cases.get_mut(place)?;
         case.unknown = None;
         if matches!(case.state, CaseState::Clearing) && !case.restored {
-            case.streak.go_on(is_check);
+            case.streak.go_on(now.uptime, is_check);
         } else if !matches!(case.state, CaseState::Treating) {
             case.streak = Streak::begin(now.uptime, is_check);
         }
         case.restored = false;
+        case.is_seen_gone = true;
         let cleared = matches!(case.state, CaseState::Clearing | CaseState::Confirmed)
             && case.streak.meets(clear, now.uptime);
         let after_run = case.mended;
@@ -324,7 +340,8 @@ impl CaseBook {
             return Ok(None);
         };
         case.state.next(event)?;
-        if event == CaseEvent::RunBegan {
+        // A run that goes on after a restart stands there already.
+        if event == CaseEvent::RunBegan && !case.runs.contains(&run) {
             case.runs.push(run);
         }
         if event == CaseEvent::RunMended {
@@ -406,12 +423,10 @@ fn suspicion(place: &Place, now: Timestamp) -> Case {
         last_seen: now,
         evidence: Vec::new(),
         unknown: None,
-        streak: Streak {
-            since: now.uptime,
-            checks: 0,
-        },
+        streak: Streak::begin(now.uptime, false),
         restored: false,
         runs: Vec::new(),
+        is_seen_gone: false,
         mended: false,
     }
 }

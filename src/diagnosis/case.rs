@@ -33,6 +33,8 @@ pub struct Case {
     pub restored: bool,
     /// Runs for it, oldest first.
     pub runs: Vec<RunId>,
+    /// Whether the latest evaluation that could tell saw the fault gone.
+    pub is_seen_gone: bool,
     /// Whether a run ended well in this case.
     pub mended: bool,
 }

@@ -4,11 +4,15 @@
 //! days of it in a second.
 
 mod ledger;
+mod limits;
 mod remedy;
 mod turn;
+#[cfg(test)]
+mod turn_tests;
 #[cfg(test)]
 mod week;
 
 pub use ledger::{KnownAttempt, Ledger, LedgerCase, LedgerError};
-pub use remedy::{Remedies, Remedy};
-pub use turn::{Command, Ending, Engine, Input, Limits, RunNews, Stance};
+pub use limits::Limits;
+pub use remedy::{Remedies, Remedy, remedies_of};
+pub use turn::{Command, Ending, Engine, Input, RunNews, Stance};

@@ -1,6 +1,8 @@
 //! What the engine needs to know of playbooks.
 
+use crate::playbook::Catalogue;
 use crate::policy::{Disruption, PlaybookRef};
+use crate::signal::Wall;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,3 +26,29 @@ pub struct Remedy {
 
 /// All playbooks by id.
 pub type Remedies = BTreeMap<Arc<str>, Remedy>;
+
+/// The newest trusted version of every playbook; one that nobody vouches for is listed too, so that the gate can say so.
+pub fn remedies_of(playbooks: &Catalogue, now: Wall) -> Remedies {
+    let mut remedies = Remedies::new();
+    for listed in playbooks.iter() {
+        let trust = listed.trust(now);
+        let playbook = &listed.playbook;
+        let remedy = Remedy {
+            playbook: playbook.reference(),
+            disruption: playbook.disruption,
+            max_attempts: playbook.attempts.max,
+            attempts_span: playbook.attempts.span,
+            cooldown: playbook.attempts.cooldown,
+            voucher: trust
+                .is_trusted()
+                .then(|| Arc::from(trust.to_string().as_str())),
+        };
+        let keeps_older = remedies
+            .get(&playbook.id)
+            .is_some_and(|older: &Remedy| older.voucher.is_some() && remedy.voucher.is_none());
+        if !keeps_older {
+            remedies.insert(playbook.id.clone(), remedy);
+        }
+    }
+    remedies
+}

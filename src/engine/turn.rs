@@ -1,47 +1,14 @@
 //! One turn of the engine.
 
 use super::ledger::Ledger;
+use super::limits::Limits;
 use super::remedy::{Remedies, Remedy};
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
-use crate::policy::{
-    Blocked, CaseId, Cleared, Disruption, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId, Window,
-};
+use crate::policy::{Blocked, CaseId, Cleared, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId};
 use crate::signal::{Batch, MissingReason, Subject, Timestamp, Uptime};
 use crate::signatures::{Judge, Judgement, Rulebook};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What the operator set, apart from the node's own settings.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Windows in which disruptive runs may start. Empty means always.
-    pub windows: Vec<Window>,
-    /// The most attempts per signature in the span.
-    pub max_attempts: u32,
-    /// The span over which attempts are counted.
-    pub attempts_span: Duration,
-    /// The least time between attempts at the same signature.
-    pub cooldown: Duration,
-    /// The highest disruption class that this setup can carry out, and why not more.
-    pub capable: (Disruption, Arc<str>),
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            windows: Vec::new(),
-            // safety.md, I10: at most 3 runs per node and signature in 24 h.
-            max_attempts: 3,
-            attempts_span: Duration::from_secs(86_400),
-            cooldown: Duration::from_secs(600),
-            capable: (
-                Disruption::Restart,
-                Arc::from("draining and rebooting are not built yet"),
-            ),
-        }
-    }
-}
 
 /// What happens to the engine.
 #[derive(Debug)]
@@ -264,7 +231,7 @@ impl Engine {
             disruption: remedy.disruption,
             evidence: vec![person.source.to_string()],
         };
-        let facts = self.facts(case, &remedy, person, now.uptime, now);
+        let facts = self.facts(case, &remedy, person, Some(now.uptime), now);
         Some(self.gates.decide(proposal, &facts).and_then(|cleared| {
             let Some(ledger) = &mut self.ledger else {
                 return Err(Box::new(Blocked {
@@ -286,11 +253,11 @@ impl Engine {
         let changes = match input {
             Input::Batch(batch) => {
                 let judgements = self.judge.ingest(&batch);
-                self.advance(now, &judgements)
+                self.advance(now, judgements, batch.probe)
             }
             Input::ProbeFailed { probe, reason } => {
                 let judgements = self.judge.fail_probe(probe, now, &reason);
-                self.advance(now, &judgements)
+                self.advance(now, judgements, probe)
             }
             Input::Run(news) => self.note_run(news, now),
             Input::Approve(case) => self.approve(case),
@@ -324,25 +291,42 @@ impl Engine {
         commands
     }
 
-    fn advance(&mut self, now: Timestamp, judgements: &[Judgement]) -> Vec<CaseChange> {
-        let mut changes = self.book.advance(now, judgements);
-        let judged: Vec<Arc<str>> = judgements.iter().map(|j| j.signature.clone()).collect();
-        for signature in judged.iter().collect::<std::collections::BTreeSet<_>>() {
-            let per_subject = self.judge.rulebook().find(signature).is_some_and(|s| {
-                // Subjects that a log named do not vanish with the line; their case ends by its clear time.
-                s.each.is_some() && s.each_capture().is_none()
-            });
-            let unlisted = judgements
-                .iter()
-                .any(|j| &j.signature == signature && j.subject.is_node());
-            if per_subject && !unlisted {
-                let present: Vec<_> = judgements
-                    .iter()
-                    .filter(|j| &j.signature == signature)
-                    .map(|j| j.subject.clone())
-                    .collect();
-                changes.extend(self.book.drop_gone_subjects(signature, &present));
+    fn advance(
+        &mut self,
+        now: Timestamp,
+        mut judgements: Vec<Judgement>,
+        probe: &'static str,
+    ) -> Vec<CaseChange> {
+        let mut gone = Vec::new();
+        for rule in self.judge.rulebook().iter() {
+            let signature = &rule.signature;
+            if !rule.inputs.contains(&probe) {
+                continue;
             }
+            let mut cases = self.book.current().filter(|c| c.signature == signature.id);
+            let Some(first) = cases.next() else { continue };
+            let Some(listed) = self.judge.listed(signature) else {
+                continue;
+            };
+            if signature.each_capture().is_none() {
+                gone.push((signature.id.clone(), listed));
+                continue;
+            }
+            // Subjects that a log named do not vanish with the line; their case ends by its clear time.
+            for case in std::iter::once(first).chain(cases) {
+                if !listed.contains(&case.subject) {
+                    judgements.push(Judgement {
+                        signature: signature.id.clone(),
+                        subject: case.subject.clone(),
+                        verdict: self.judge.verdict(signature, &case.subject),
+                        is_check: rule.pace == Some(probe),
+                    });
+                }
+            }
+        }
+        let mut changes = self.book.advance(now, &judgements);
+        for (signature, listed) in gone {
+            changes.extend(self.book.drop_gone_subjects(&signature, &listed));
         }
         changes
     }
@@ -364,12 +348,11 @@ impl Engine {
             }
         };
         // A case that closed meanwhile has nothing to note; the run's own record stands in the audit log.
-        self.book
-            .note_run(case, run, event, now)
-            .ok()
-            .flatten()
-            .into_iter()
-            .collect()
+        let change = self.book.note_run(case, run, event, now).ok().flatten();
+        let mut changes: Vec<CaseChange> = change.into_iter().collect();
+        // Its signature may have been taken out of force while the run was under way: nothing would judge it any more.
+        changes.extend(self.book.close_retired());
+        changes
     }
 
     fn approve(&mut self, case: CaseId) -> Vec<CaseChange> {
@@ -457,7 +440,9 @@ impl Engine {
         };
         let mut opt_in = self.opt_in.clone();
         opt_in.approved.extend(&self.approved);
-        let mut facts = self.facts(id, remedy, opt_in, case.last_seen.uptime, now);
+        // What is seen to be gone is no evidence, however lately it was there: a person may approve too late.
+        let seen = (!case.is_seen_gone).then_some(case.last_seen.uptime);
+        let mut facts = self.facts(id, remedy, opt_in, seen, now);
         facts.hidden = self
             .book
             .cause_of(case)
@@ -477,7 +462,7 @@ impl Engine {
         case: CaseId,
         remedy: &Remedy,
         opt_in: OptIn,
-        seen: Uptime,
+        seen: Option<Uptime>,
         now: Timestamp,
     ) -> Facts {
         Facts {
@@ -492,7 +477,7 @@ impl Engine {
                 .ledger
                 .as_ref()
                 .map(|ledger| ledger.attempts(&self.boot_id)),
-            evidence_at: BTreeMap::from([(case, seen)]),
+            evidence_at: seen.map(|at| (case, at)).into_iter().collect(),
             watching_since: self.watching_since.uptime,
             run_in_flight: self.run.is_some(),
             stop_cord: self.stop_cord.clone(),

@@ -14,7 +14,7 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(15);
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// One domain in which a slot is needed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Want {
     /// The domain.
     pub domain: Arc<str>,
@@ -25,7 +25,7 @@ pub struct Want {
 }
 
 /// A slot of this node, as a read showed it. A read proves nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Found {
     /// Its name.
     pub name: SlotName,
@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 /// A slot of this node with its last proof.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     /// Its name.
     pub name: SlotName,
@@ -51,7 +51,7 @@ pub struct Slot {
 }
 
 /// What to ask the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Say that this node is sick and waits.
     CreateClaim,
@@ -70,7 +70,7 @@ pub enum Request {
 }
 
 /// What the store answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// A create or renewal was written.
     Written {
@@ -98,7 +98,7 @@ pub enum Answer {
 }
 
 /// Why there is no slot now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// All slots of a domain are in use.
     Full {
@@ -135,7 +135,7 @@ impl fmt::Display for Refusal {
 }
 
 /// What to do now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Send this; the moment given to `next` counts as its sending.
     Send(Request),

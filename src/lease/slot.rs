@@ -14,7 +14,7 @@ use super::name::SlotName;
 use crate::signal::Uptime;
 use std::sync::Arc;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
     Claiming,
     Queueing,
@@ -48,7 +48,7 @@ enum State {
 }
 
 /// The protocol for one run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SlotMachine {
     wants: Vec<Want>,
     slots: Vec<Slot>,

@@ -75,7 +75,7 @@ fn run_case(rule: &Rule, example: &Example, catalogue: &Catalogue) -> CaseResult
         match pick(&judge, signature, example) {
             Verdict::Present(evidence) => {
                 match &mut streak {
-                    Some(streak) => streak.go_on(true),
+                    Some(streak) => streak.go_on(at.uptime, true),
                     None => streak = Some(Streak::begin(at.uptime, true)),
                 }
                 let held = streak.is_some_and(|streak| streak.meets(signature.hold, at.uptime));

@@ -11,7 +11,8 @@ use cel::common::types::CelString;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, IdedExpr, Program};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The longest expression that is compiled. Ours are below 300 bytes.
 const MAX_EXPRESSION_BYTES: usize = 4_096;
@@ -31,6 +32,28 @@ pub struct Expression {
     text: String,
     tree: IdedExpr,
     questions: Vec<Question>,
+    last: Arc<Mutex<Option<Evaluated>>>,
+}
+
+/// The last evaluation. The value follows from the answers that it looked at, and on a healthy node these stay the same
+/// for days: then comparing them costs a hundredth of evaluating again.
+#[derive(Debug)]
+struct Evaluated {
+    answers: Vec<Result<Value, MissingReason>>,
+    looked_at: u64,
+    value: Result<Value, MissingReason>,
+}
+
+impl Evaluated {
+    fn is_of(&self, answers: &[Result<Value, MissingReason>]) -> bool {
+        let mut pairs = self.answers.iter().zip(answers).enumerate();
+        pairs.all(|(index, (old, new))| self.looked_at & bit(index) == 0 || old == new)
+    }
+}
+
+/// The mark of a question. Questions beyond the 63rd share one: then any of them counts as looked at.
+fn bit(index: usize) -> u64 {
+    1 << index.min(63)
 }
 
 impl Expression {
@@ -59,6 +82,7 @@ impl Expression {
                 text: text.trim().to_owned(),
                 tree,
                 questions: rewriter.questions,
+                last: Arc::default(),
             })
         } else {
             rewriter.mistakes.dedup();
@@ -90,8 +114,24 @@ impl Expression {
     /// The reason of the first question without an answer, or [`MissingReason::Rule`] if the expression itself fails.
     pub fn value(&self, answers: &dyn Answers) -> Result<Value, MissingReason> {
         let asked = Asked::ask(&self.questions, answers);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref()
+            && last.is_of(&asked.answers)
+        {
+            return last.value.clone();
+        }
+        let value = self.evaluate(&asked);
+        *last = Some(Evaluated {
+            answers: asked.answers,
+            looked_at: asked.looked_at.into_inner(),
+            value: value.clone(),
+        });
+        value
+    }
+
+    fn evaluate(&self, asked: &Asked) -> Result<Value, MissingReason> {
         let mut context = Context::with_env(STANDARD.clone());
-        context.set_variable_resolver(&asked);
+        context.set_variable_resolver(asked);
         let result = context.resolve(&self.tree);
         if let Some(reason) = asked.unanswered() {
             return Err(reason);
@@ -247,6 +287,7 @@ impl Rewriter {
 /// timeline is not worth a lock; what stays unanswered matters only if the evaluation gets there.
 struct Asked {
     answers: Vec<Result<Value, MissingReason>>,
+    looked_at: AtomicU64,
     unanswered: Mutex<Option<MissingReason>>,
 }
 
@@ -257,6 +298,7 @@ impl Asked {
                 .iter()
                 .map(|question| answers.answer(question))
                 .collect(),
+            looked_at: AtomicU64::new(0),
             unanswered: Mutex::new(None),
         }
     }
@@ -272,6 +314,7 @@ impl Asked {
 impl VariableResolver for Asked {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let index: usize = variable.strip_prefix('q')?.parse().ok()?;
+        self.looked_at.fetch_or(bit(index), Ordering::Relaxed);
         match self.answers.get(index)? {
             Ok(Value::Text(text)) => Some(CowVal::owned(CelString::from(&**text))),
             Ok(Value::Bool(value)) => cel::Value::Bool(*value).try_into().ok().map(CowVal::Owned),

@@ -30,6 +30,8 @@ pub struct Streak {
     pub since: Uptime,
     /// How many checks it has lasted.
     pub checks: u32,
+    /// The last evaluation in it, one that could not tell included.
+    latest: Uptime,
 }
 
 impl Streak {
@@ -38,12 +40,20 @@ impl Streak {
         Self {
             since: now,
             checks: u32::from(is_check),
+            latest: now,
         }
     }
 
     /// Goes on. An evaluation counts as a check only if the probe that paces the signature brought new readings.
-    pub fn go_on(&mut self, is_check: bool) {
+    pub fn go_on(&mut self, now: Uptime, is_check: bool) {
         self.checks = self.checks.saturating_add(u32::from(is_check));
+        self.latest = now;
+    }
+
+    /// An evaluation could not tell: the time since the one before does not count.
+    pub fn stand_still(&mut self, now: Uptime) {
+        self.since = self.since.plus(now.since(self.latest));
+        self.latest = now;
     }
 
     /// Whether it has lasted.
@@ -66,16 +76,29 @@ mod tests {
         let mut streak = Streak::begin(at(0), true);
         let hold = Hold::Span(Duration::from_secs(60));
         assert!(!streak.meets(hold, at(600)), "one check is no span");
-        streak.go_on(true);
+        streak.go_on(at(59), true);
         assert!(!streak.meets(hold, at(59)));
         assert!(streak.meets(hold, at(60)));
     }
 
     #[test]
+    fn time_in_which_nobody_could_tell_does_not_count() {
+        let at = |seconds| Uptime::new(Duration::from_secs(seconds));
+        let hold = Hold::Span(Duration::from_secs(60));
+        let mut streak = Streak::begin(at(0), true);
+        streak.go_on(at(10), true);
+        streak.stand_still(at(20));
+        streak.stand_still(at(300));
+        streak.go_on(at(310), true);
+        assert!(!streak.meets(hold, at(310)), "20 s of it were seen");
+        assert!(streak.meets(hold, at(350)));
+    }
+
+    #[test]
     fn only_checks_count_as_checks() {
         let mut streak = Streak::begin(Uptime::default(), true);
-        (0..9).for_each(|_| streak.go_on(false));
-        streak.go_on(true);
+        (0..9).for_each(|_| streak.go_on(Uptime::default(), false));
+        streak.go_on(Uptime::default(), true);
         assert!(streak.meets(Hold::Checks(2), Uptime::default()));
         assert!(!streak.meets(Hold::Checks(3), Uptime::default()));
     }

@@ -188,6 +188,14 @@ impl Judge {
             .collect()
     }
 
+    /// The subjects that a signature with `each:` is judged about, if their list could be read.
+    pub fn listed(&self, signature: &Signature) -> Option<Vec<Subject>> {
+        signature.each.as_ref()?;
+        let subjects = self.subjects_of(signature).ok()?;
+        // A reading that was lost as a whole stands for the node: then nothing is listed.
+        (!subjects.iter().any(Subject::is_node)).then_some(subjects)
+    }
+
     /// What the signature is to be judged about. An empty list is an observation only if the probe that makes the list
     /// has run.
     fn subjects_of(&self, signature: &Signature) -> Result<Vec<Subject>, MissingReason> {
@@ -221,7 +229,8 @@ impl Judge {
         }
     }
 
-    fn verdict(&self, signature: &Signature, subject: &Subject) -> Verdict {
+    /// What the signature says of one subject now.
+    pub fn verdict(&self, signature: &Signature, subject: &Subject) -> Verdict {
         let scene = Scene {
             timeline: &self.timeline,
             log: &self.log,

@@ -11,6 +11,7 @@ mod command_line;
 mod documented;
 mod journald;
 mod metrics;
+mod model;
 mod node;
 mod rules;
 mod sources;

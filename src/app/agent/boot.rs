@@ -9,12 +9,11 @@ use super::store;
 use crate::app::config::Config;
 use crate::app::{playbooks, world};
 use crate::document::{Place, Problems};
-use crate::engine::{Engine, Input, Ledger, Limits, Remedies, Remedy};
+use crate::engine::{Engine, Input, Ledger, Limits, remedies_of};
 use crate::executor::{BootId, HostDisk, Runner, Shelf};
 use crate::host::Host;
 use crate::host::clock::{self, HostClock};
 use crate::lease::{Keeper, LocalSlots};
-use crate::playbook::Catalogue as Playbooks;
 use crate::policy::OptIn;
 use crate::probes;
 use crate::report::audit::{self, AuditLog};
@@ -207,7 +206,7 @@ pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
     // Last: with playbooks the gates are asked, and they should see the settings.
     if let Some(runs) = &core.runs {
         let playbooks = Arc::new(playbooks::load_with_floors(config, core.state_dir()).0);
-        let remedies = remedies_of(&playbooks);
+        let remedies = remedies_of(&playbooks, clock::now().wall);
         *runs
             .catalogue
             .lock()
@@ -215,33 +214,6 @@ pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
         inputs.push(Input::Remedies(remedies));
     }
     inputs
-}
-
-/// The newest trusted version of every playbook; one that nobody vouches for is listed too, so that the gate can say so.
-fn remedies_of(playbooks: &Playbooks) -> Remedies {
-    let now = clock::now().wall;
-    let mut remedies = Remedies::new();
-    for listed in playbooks.iter() {
-        let trust = listed.trust(now);
-        let playbook = &listed.playbook;
-        let remedy = Remedy {
-            playbook: playbook.reference(),
-            disruption: playbook.disruption,
-            max_attempts: playbook.attempts.max,
-            attempts_span: playbook.attempts.span,
-            cooldown: playbook.attempts.cooldown,
-            voucher: trust
-                .is_trusted()
-                .then(|| Arc::from(trust.to_string().as_str())),
-        };
-        let keeps_older = remedies
-            .get(&playbook.id)
-            .is_some_and(|older: &Remedy| older.voucher.is_some() && remedy.voucher.is_none());
-        if !keeps_older {
-            remedies.insert(playbook.id.clone(), remedy);
-        }
-    }
-    remedies
 }
 
 /// The node's own settings where there is no cluster: those of the configuration file, under its own ceiling.
