@@ -1,0 +1,39 @@
+//! A real control plane, the manifests applied to it, and what its API server allows an agent.
+//!
+//! Needs root, Go, `openssl` and `setpriv`; says so and fails where one is missing. The first run
+//! builds the control plane (about five minutes), later ones take it from the user's cache.
+//!
+//! In the order of use: `binaries` the control plane's programs and their cache, `process` one
+//! supervised child, `pki` certificates, `controlplane` all of it together, `api` one caller,
+//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `invariants` the checker of what was written; then the
+//! tests.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests are the outside world: they start processes, read clocks, index JSON and fail"
+)]
+
+mod api;
+mod audit;
+mod binaries;
+mod controlplane;
+mod flagship;
+mod fleet;
+mod hostile;
+mod image;
+mod invariants;
+mod manifests;
+mod matrix;
+mod node;
+mod pki;
+mod pods;
+mod process;
+mod rights;
+mod server;
+
+// Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
+#[path = "../lab/wait.rs"]
+#[allow(dead_code, reason = "the other lab waits in more ways")]
+mod wait;

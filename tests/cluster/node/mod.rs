@@ -1,0 +1,273 @@
+//! A node that runs pods: real systemd, containerd, runc and kubelet in systemd-nspawn, on the
+//! bridge of its control plane's network namespace.
+//!
+//! Its overlay is mounted in a mount namespace that dies with it, its processes in cgroups of its
+//! own; dropping it, or the death of the test, ends everything.
+
+pub mod root;
+
+// Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
+#[path = "../../lab/inject/bus_connection.rs"]
+#[allow(dead_code, reason = "the other lab injects more kinds of silence")]
+pub mod bus_connection;
+#[path = "../../lab/node/cgroup.rs"]
+mod cgroup;
+#[path = "../../lab/node/sweep.rs"]
+mod sweep;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::binaries::multi_call;
+use crate::controlplane::{ADDRESS, ControlPlane};
+use crate::pki::inline;
+use crate::process::{Process, until};
+
+const BOOT: &str = include_str!("../../lab/node/boot.sh");
+/// Five seconds on two idle cores for two nodes.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const COMMAND_LIMIT: &str = "40";
+
+/// A node of a control plane.
+pub struct Node {
+    name: String,
+    process: Process,
+    folder: TempDir,
+    // After the process in drop order: the groups are empty then.
+    _groups: cgroup::NodeGroups,
+}
+
+impl Node {
+    /// Boots node `number` (10 to 250, the last part of its address) with the images in `images`,
+    /// OCI archives. It registers itself; see [`Node::await_ready`].
+    pub fn boot(plane: &ControlPlane, number: u8, images: &Path) -> Self {
+        Self::boot_with(plane, number, images, &[])
+    }
+
+    /// As [`Node::boot`], with `files` in place before anything on the node starts: pairs of an
+    /// absolute path and a text.
+    pub fn boot_with(
+        plane: &ControlPlane,
+        number: u8,
+        images: &Path,
+        files: &[(&str, &str)],
+    ) -> Self {
+        let name = format!("node{number}");
+        let address = format!("198.51.100.{number}");
+        plane.pki().kubelet(&name, &address);
+        sweep::sweep();
+        let prefix = format!("{}{}-", sweep::PREFIX, std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir();
+        let folder = folder.expect("a temporary directory");
+        let part = |name: &str| folder.path().join(name);
+        for directory in [
+            "upper/etc/lab",
+            "upper/etc/cni/net.d",
+            "work",
+            "root",
+            "containerd",
+        ] {
+            fs::create_dir_all(part(directory)).expect("a temporary directory");
+        }
+        for (inside, text) in files {
+            let path = part("upper").join(inside.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().expect("an absolute path"))
+                .expect("a writable directory");
+            fs::write(path, text).expect("a writable directory");
+        }
+        configure(&part("upper/etc"), plane, &name, &address, number);
+
+        // Machine-wide names carry the test's process and control plane: labs run side by side.
+        // The process comes last: by it the sweep knows whose they are.
+        let machine = format!("{name}-{}-{}", plane.seat(), std::process::id());
+        let groups = cgroup::NodeGroups::make(&machine).expect("this machine's cgroups");
+        fs::write(part("cgroups"), groups.procs_files()).expect("a temporary directory");
+        let tree = root::tree().expect("the nodes' file tree");
+        let bind = |from: &Path, to: &str| format!("{}:{to}", from.display());
+        let words = ["unshare --mount --propagation slave env SYSTEMD_SECCOMP=0 sh -c".to_owned()];
+        let mut argv: Vec<String> = words
+            .iter()
+            .flat_map(|words| words.split(' '))
+            .map(str::to_owned)
+            .collect();
+        argv.extend([
+            BOOT.to_owned(),
+            "boot.sh".to_owned(),
+            tree.display().to_string(),
+        ]);
+        for piece in ["upper", "work", "root", "cgroups"] {
+            argv.push(part(piece).display().to_string());
+        }
+        argv.extend(
+            "--quiet --register=no --keep-unit --network-bridge=br0 --capability=all \
+             --kill-signal=SIGRTMIN+3 --resolv-conf=off --timezone=off --link-journal=no \
+             --console=pipe --bind=/dev/kmsg"
+                .split_whitespace()
+                .map(str::to_owned),
+        );
+        argv.extend([
+            format!("--machine={machine}"),
+            format!("--hostname={name}"),
+            format!("--bind-ro={}", bind(multi_call(), "/opt/lab/controlplane")),
+            format!("--bind-ro={}", bind(images, "/opt/lab/images")),
+            // An overlay can not stand on an overlay: the runtime's lies on a real file system.
+            format!(
+                "--bind={}",
+                bind(&part("containerd"), "/var/lib/containerd")
+            ),
+            "/lab-init".to_owned(),
+        ]);
+        let process = Process::start(&name, argv, plane.dir());
+        Self {
+            name,
+            process,
+            folder,
+            _groups: groups,
+        }
+    }
+
+    /// The Node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until kubelet reports Ready; the time since the call.
+    pub fn await_ready(&mut self, plane: &ControlPlane) -> Duration {
+        let (admin, path) = (plane.admin(), format!("/api/v1/nodes/{}", self.name));
+        let process = &mut self.process;
+        until(&format!("{} is Ready", self.name), READY_WITHIN, || {
+            process.ensure_alive();
+            let node = admin.get(&path).body;
+            let conditions = node["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            conditions
+                .iter()
+                .any(|one| one["type"] == "Ready" && one["status"] == "True")
+        })
+    }
+
+    /// Runs a command inside as root; it is killed after 40 s.
+    pub fn run(&self, argv: &[&str]) -> Output {
+        let leader = self.leader().expect("the node is on").to_string();
+        let output = Command::new("timeout")
+            .args([
+                "--kill-after=1",
+                COMMAND_LIMIT,
+                "nsenter",
+                "--target",
+                &leader,
+            ])
+            .args([
+                "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd",
+            ])
+            .args(["env", "--ignore-environment", "LC_ALL=C"])
+            .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .args(argv)
+            .output();
+        output.expect("timeout and nsenter are installed")
+    }
+
+    /// As [`Node::run`]: the output of a command that must succeed.
+    pub fn output(&self, argv: &[&str]) -> String {
+        let output = self.run(argv);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(
+            output.status.success(),
+            "{argv:?} on {}: {}",
+            self.name,
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    /// Its PID 1, as this machine numbers it.
+    ///
+    /// # Errors
+    /// The node is off.
+    pub fn leader(&self) -> Result<Pid> {
+        let children = children(self.process.pid());
+        children
+            .first()
+            .copied()
+            .with_context(|| format!("{} has no PID 1", self.name))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep_records();
+        }
+        // Killing nspawn alone would leave it no time to end its PID 1.
+        for child in children(self.process.pid()) {
+            // It may have ended by itself.
+            kill(child, Signal::SIGKILL).ok();
+        }
+        self.process.kill();
+    }
+}
+
+impl Node {
+    /// Puts what the node wrote down beside the logs of the control plane.
+    fn keep_records(&self) {
+        let kept = self.process.log().with_extension("kept");
+        let upper = self.folder.path().join("upper/var");
+        let copy = "mkdir -p \"$2\"; cp -r \"$1/log/pods\" \"$1/lib/nodemend\" \"$2\" 2>/dev/null; \
+                    journalctl --directory \"$1/log/journal\" > \"$2/journal\"";
+        let status = Command::new("sh")
+            .args(["-c", copy, "keep"])
+            .arg(upper)
+            .arg(&kept)
+            .status();
+        match status {
+            Ok(_) => eprintln!(
+                "the records of {} are kept in {}",
+                self.name,
+                kept.display()
+            ),
+            Err(error) => eprintln!("cannot keep the records of {}: {error}", self.name),
+        }
+    }
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    // A process that is gone has none.
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .map(Pid::from_raw)
+        .collect()
+}
+
+fn configure(etc: &Path, plane: &ControlPlane, name: &str, address: &str, number: u8) {
+    let write =
+        |file: &str, text: &str| fs::write(etc.join(file), text).expect("a writable directory");
+    let copy = |from: &str, to: &str| {
+        fs::copy(plane.pki().path(from), etc.join(to)).expect("a file of the PKI");
+    };
+    copy("ca.crt", "lab/ca.crt");
+    copy(&format!("{name}.crt"), "lab/kubelet.crt");
+    copy(&format!("{name}.key"), "lab/kubelet.key");
+    write("lab/kubeconfig", &inline(&plane.pki().kubeconfig(name)));
+    write(
+        "lab/node.env",
+        &format!("NODE={name}\nADDRESS={address}\nGATEWAY={ADDRESS}\n"),
+    );
+    write("hostname", &format!("{name}\n"));
+    let range = serde_json::json!([[{ "subnet": format!("10.244.{number}.0/24") }]]);
+    let ipam = serde_json::json!({ "type": "host-local", "ranges": range,
+        "routes": [{ "dst": "0.0.0.0/0" }] });
+    let network = serde_json::json!({ "cniVersion": "0.4.0", "name": "lab",
+        "plugins": [{ "type": "ptp", "ipam": ipam }] });
+    write("cni/net.d/10-lab.conflist", &network.to_string());
+}
