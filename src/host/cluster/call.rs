@@ -231,7 +231,10 @@ mod tests {
     #[test]
     fn paths_are_those_of_the_api_and_names_cannot_leave_them() {
         for (call, uri) in [
-            (Call::new(Verb::Get, Resource::Nodes, "", "a"), "/api/v1/nodes/a"),
+            (
+                Call::new(Verb::Get, Resource::Nodes, "", "a"),
+                "/api/v1/nodes/a",
+            ),
             (
                 Call::new(Verb::Patch, Resource::NodeStatus, "", "a"),
                 "/api/v1/nodes/a/status",

@@ -46,7 +46,9 @@ pub enum ApiError {
         why: String,
     },
     /// There is no way to the server at all.
-    #[error("there is no way to the API server: {why}; run it in a pod with a service account, with --kubeconfig FILE, or with --standalone")]
+    #[error(
+        "there is no way to the API server: {why}; run it in a pod with a service account, with --kubeconfig FILE, or with --standalone"
+    )]
     Setup {
         /// What is missing.
         why: String,

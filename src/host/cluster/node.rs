@@ -126,7 +126,11 @@ mod tests {
             ("/kind", json!("Pod"), "kind"),
             ("/metadata/uid", json!(null), "metadata.uid"),
             ("/metadata/uid", json!(""), "metadata.uid"),
-            ("/metadata/resourceVersion", json!(7), "metadata.resourceVersion"),
+            (
+                "/metadata/resourceVersion",
+                json!(7),
+                "metadata.resourceVersion",
+            ),
             ("/metadata/annotations", json!([]), "metadata.annotations"),
             (
                 "/metadata/annotations/nodemend.io~1mode",
@@ -138,12 +142,19 @@ mod tests {
             ("/spec/taints", json!({}), "spec.taints"),
             ("/spec/taints/0/key", json!(3), "spec.taints"),
             ("/status/conditions", json!("no"), "status.conditions"),
-            ("/status/conditions/0/status", json!(true), "status.conditions"),
+            (
+                "/status/conditions/0/status",
+                json!(true),
+                "status.conditions",
+            ),
         ] {
             let mut object = node();
             *object.pointer_mut(pointer).expect("is there") = value;
             let error = NodeView::read(&object).expect_err(pointer);
-            assert_eq!((error.object.as_str(), error.field.as_str()), ("Node a", field));
+            assert_eq!(
+                (error.object.as_str(), error.field.as_str()),
+                ("Node a", field)
+            );
         }
         assert!(NodeView::read(&json!(null)).is_err());
         assert!(NodeView::read(&json!([])).is_err());

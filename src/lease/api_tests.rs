@@ -1,0 +1,1 @@
+//! Slots against a fake API server that can be told to fail.
