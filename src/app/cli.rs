@@ -145,6 +145,12 @@ pub struct AgentArgs {
     /// The node's name [default: the host name]
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
+    /// How to reach the API server [default: the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The agents' namespace [default: the service account's, else nodemend]
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
     /// Where metrics are served [default: 127.0.0.1:9797]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,

@@ -4,11 +4,13 @@
 //! days of it in a second.
 
 mod ledger;
+mod news;
 mod remedy;
 mod turn;
 #[cfg(test)]
 mod week;
 
 pub use ledger::{KnownAttempt, Ledger, LedgerCase, LedgerError};
+pub use news::{Ending, RunNews};
 pub use remedy::{Remedies, Remedy};
-pub use turn::{Command, Ending, Engine, Input, Limits, RunNews, Stance};
+pub use turn::{Command, Engine, Input, Limits, Stance};

@@ -1,6 +1,7 @@
 //! One turn of the engine.
 
 use super::ledger::Ledger;
+use super::news::{Ending, RunNews};
 use super::remedy::Remedies;
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
 use crate::policy::{
@@ -71,38 +72,6 @@ pub enum Input {
     StopCord(Option<Arc<str>>),
     /// Time passed.
     Tick,
-}
-
-/// What the executor says of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunNews {
-    /// A run that was open before a restart goes on.
-    Resumed {
-        /// The case.
-        case: CaseId,
-        /// The run.
-        run: RunId,
-    },
-    /// It ended.
-    Ended {
-        /// The case.
-        case: CaseId,
-        /// The run.
-        run: RunId,
-        /// How.
-        ending: Ending,
-    },
-}
-
-/// How a run ended, as far as the case is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It did what it should, and that was verified.
-    Mended,
-    /// It left nothing behind and may be tried again.
-    Undone,
-    /// Only a person can go on.
-    NeedsHuman,
 }
 
 /// What the engine wants done.
@@ -320,6 +289,10 @@ impl Engine {
                 let event = match ending {
                     Ending::Mended => CaseEvent::RunMended,
                     Ending::Undone => CaseEvent::RunUndone,
+                    Ending::NeverBegan => {
+                        self.forget_attempt(case);
+                        CaseEvent::RunUndone
+                    }
                     Ending::NeedsHuman => CaseEvent::RunNeedsHuman,
                 };
                 (case, run, event)
@@ -332,6 +305,16 @@ impl Engine {
             .flatten()
             .into_iter()
             .collect()
+    }
+
+    /// A run that only waited for a slot must not use up the attempts of its signature.
+    fn forget_attempt(&mut self, case: CaseId) {
+        let signature = self.book.find(case).map(|case| case.signature.clone());
+        if let (Some(signature), Some(ledger)) = (signature, &mut self.ledger)
+            && let Some(list) = ledger.attempts.get_mut(&*signature)
+        {
+            list.pop();
+        }
     }
 
     fn approve(&mut self, case: CaseId) -> Vec<CaseChange> {

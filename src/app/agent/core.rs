@@ -1,5 +1,6 @@
 //! The engine and everything that its commands reach.
 
+use super::cluster::ClusterSide;
 use super::face::{Control, ControlAnswer};
 use super::runs::Runs;
 use super::scribe::Scribe;
@@ -66,6 +67,8 @@ pub struct Core {
     pub runs: Option<Runs>,
     /// Tells the run under way to stop or to leave.
     pub reins: watch::Sender<Rein>,
+    /// The cluster; `None` without one.
+    pub cluster: Option<Arc<ClusterSide>>,
     /// Why nothing may start, by source.
     pub stops: Mutex<Vec<(&'static str, String)>>,
     /// Where metrics are served, once that is known.
@@ -106,6 +109,7 @@ impl Core {
             metrics,
             runs,
             reins: watch::Sender::new(Rein::Go),
+            cluster: None,
             stops: Mutex::new(Vec::new()),
             listens: Mutex::new(None),
         }
@@ -214,6 +218,11 @@ impl Core {
             };
             (commands, ledger)
         };
+        if let Some(side) = &self.cluster
+            && !commands.is_empty()
+        {
+            side.changed.notify_one();
+        }
         let mut is_kept = true;
         if let Some(ledger) = ledger
             && let Err(why) = self.keep(ledger).await
@@ -288,6 +297,9 @@ impl Core {
             "{}",
             kind.word()
         );
+        if let Some(side) = &self.cluster {
+            super::told::of_change(side, change);
+        }
         let mut entry = Entry::of(kind);
         entry.case = case.id;
         entry.signature = Some(case.signature.clone());
@@ -380,6 +392,12 @@ impl Core {
         control: Control,
         news: &mpsc::Sender<Message>,
     ) -> ControlAnswer {
+        if let Some(side) = &self.cluster {
+            return ControlAnswer::refused(format!(
+                "in a cluster the Node's annotations say this: kubectl annotate node {} nodemend.io/approve=CASE (or nodemend.io/pause=REASON)",
+                side.node
+            ));
+        }
         let mut entry = Entry::of(RecordKind::Control);
         let answer = match &control {
             Control::Approve { case } => match self.open_case(case) {

@@ -1,15 +1,19 @@
 //! The agent's process: probes -> engine -> audit, executor and pages, wired once and supervised in one place.
 
 mod boot;
+mod cluster;
 mod core;
 mod face;
 mod oracle;
 mod process;
+mod queue;
+mod reporter;
 mod runs;
 mod scribe;
 mod server;
 mod sight;
 mod store;
+mod told;
 
 pub use face::{Control, ControlAnswer};
 pub use process::run;

@@ -10,7 +10,7 @@ mod fields;
 mod node;
 
 pub use call::{Call, PatchKind, Resource, Verb};
-pub use client::{Access, KubeCluster};
+pub use client::{Access, KubeCluster, Tally};
 pub use error::{ApiError, BadObject};
 pub use fields::Fields;
 pub use node::{NodeCondition, NodeView};
