@@ -1,15 +1,18 @@
 //! nodemend: the agent that keeps the nodes of a Kubernetes cluster healthy by itself.
 pub mod app;
+pub mod collectors;
 pub mod diagnosis;
 pub mod document;
 pub mod engine;
 pub mod executor;
+pub mod exposition;
 pub mod host;
 pub mod lease;
 pub mod playbook;
 pub mod policy;
 pub mod probes;
 pub mod report;
+pub mod scrape;
 pub mod signal;
 pub mod signatures;
 pub mod steps;

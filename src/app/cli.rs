@@ -1,5 +1,6 @@
 //! The command line: words in, a typed request out.
 
+use crate::scrape::args::ScrapeArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -91,6 +92,11 @@ pub enum Command {
         /// Only these signatures
         signatures: Vec<String>,
     },
+    /// One scrape of the node's metrics on stdout; needs no running agent
+    #[command(
+        after_help = "Example: nodemend metrics --collector.disable-defaults --collector.cpu"
+    )]
+    Metrics(MetricsArgs),
     /// How the running agent is
     #[command(after_help = "Example: nodemend status --output json")]
     Status,
@@ -154,6 +160,20 @@ pub struct AgentArgs {
     /// Where metrics are served [default: 127.0.0.1:9797]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// TLS and users for the metrics page, in the format of Prometheus' exporter-toolkit
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
+    /// node_exporter's flags.
+    #[command(flatten)]
+    pub scrape: ScrapeArgs,
+}
+
+/// Flags of `metrics`.
+#[derive(Debug, Clone, Args)]
+pub struct MetricsArgs {
+    /// node_exporter's flags.
+    #[command(flatten)]
+    pub scrape: ScrapeArgs,
 }
 
 /// `nodemend signature ...`

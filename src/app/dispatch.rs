@@ -40,6 +40,7 @@ async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<P
             .await
             .map(|exit| (String::new(), exit)),
         Command::Check { signatures } => commands::check::run(common, signatures).await,
+        Command::Metrics(args) => commands::metrics::run(common, args),
         Command::Status => commands::remote::status(common).await,
         Command::Cases => commands::remote::cases(common).await,
         Command::Explain { case } => commands::remote::explain(common, case.as_deref()).await,
@@ -57,6 +58,11 @@ async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<P
         }
         Command::Resume => commands::remote::control(common, &Control::Resume).await,
         Command::Signature(command) => commands::signature::run(common, command),
+        Command::Playbook(PlaybookCommand::Run {
+            playbook,
+            subject,
+            dry_run,
+        }) => agent::run_by_hand(common, playbook, subject, *dry_run).await,
         Command::Playbook(command) => playbook(common, command).map(|exit| (String::new(), exit)),
         Command::Audit(command) => {
             let dir = world::state_dir(common).join("audit");

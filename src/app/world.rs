@@ -42,6 +42,19 @@ pub fn unreadable(path: &Path, error: &std::io::Error) -> Problems {
     problems
 }
 
+/// A refusal of what was given by a flag or a file.
+pub fn refused(origin: &str, error: &dyn std::error::Error) -> Vec<Problems> {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    let mut problems = Problems::of(origin);
+    problems.add(Place::default(), message);
+    vec![problems]
+}
+
 /// The YAML files of a folder (or the one file), in the order of their names.
 ///
 /// # Errors

@@ -12,6 +12,6 @@ mod read;
 
 pub use canonical::{canonical_json, sha256_hex};
 pub use duration::{format_span, parse_span};
-pub use node::{MAX_DOCUMENT_BYTES, Node, Tree, parse};
+pub use node::{Key, MAX_DOCUMENT_BYTES, Node, Tree, parse};
 pub use problem::{Place, Problem, Problems};
 pub use read::{Fields, FromNode, closest, items};

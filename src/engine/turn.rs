@@ -2,12 +2,12 @@
 
 use super::ledger::Ledger;
 use super::news::{Ending, RunNews};
-use super::remedy::Remedies;
+use super::remedy::{Remedies, Remedy};
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
 use crate::policy::{
     Blocked, CaseId, Cleared, Disruption, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId, Window,
 };
-use crate::signal::{Batch, MissingReason, Timestamp};
+use crate::signal::{Batch, MissingReason, Subject, Timestamp, Uptime};
 use crate::signatures::{Judge, Judgement, Rulebook};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -210,6 +210,44 @@ impl Engine {
         self.gates.decide(proposal, &facts).ok()
     }
 
+    /// Asks all gates for a run that a person starts by hand: the person stands for mode, class and evidence; trust, pause,
+    /// window, attempts, other runs and the stop cord are asked as ever. Counts as an attempt.
+    ///
+    /// # Errors
+    /// The gates' answers. Without a ledger nothing runs: the gate `attempts` refuses.
+    pub fn clear_by_hand(
+        &mut self,
+        playbook: &str,
+        subject: &Subject,
+        person: OptIn,
+        now: Timestamp,
+    ) -> Option<Result<(Cleared, RunId), Box<Blocked>>> {
+        let remedy = self.remedies.get(playbook)?.clone();
+        let case = CaseId(0);
+        let signature: Arc<str> = Arc::from(format!("by-hand-{playbook}"));
+        let proposal = Proposal {
+            case,
+            signature: signature.clone(),
+            subject: subject.clone(),
+            playbook: remedy.playbook.clone(),
+            disruption: remedy.disruption,
+            evidence: vec![person.source.to_string()],
+        };
+        let facts = self.facts(case, &remedy, person, now.uptime, now);
+        Some(self.gates.decide(proposal, &facts).and_then(|cleared| {
+            let Some(ledger) = &mut self.ledger else {
+                return Err(Box::new(Blocked {
+                    proposal: cleared.proposal().clone(),
+                    answers: cleared.answers().to_vec(),
+                }));
+            };
+            let run = RunId(ledger.next_run);
+            ledger.next_run += 1;
+            ledger.add_attempt(&signature, &self.boot_id, now);
+            Ok((cleared, run))
+        }))
+    }
+
     /// Takes one input and says what is to be done, in this order.
     pub fn turn(&mut self, now: Timestamp, input: Input) -> Vec<Command> {
         self.judge.tick(now);
@@ -402,8 +440,30 @@ impl Engine {
         };
         let mut opt_in = self.opt_in.clone();
         opt_in.approved.extend(&self.approved);
-        let hidden = self.book.cause_of(case).and_then(|cause| cause.id);
-        let facts = Facts {
+        let mut facts = self.facts(id, remedy, opt_in, case.last_seen.uptime, now);
+        facts.hidden = self
+            .book
+            .cause_of(case)
+            .and_then(|cause| Some((id, cause.id?)))
+            .into_iter()
+            .collect();
+        facts.needs_human = (case.state == CaseState::NeedsHuman)
+            .then_some(id)
+            .into_iter()
+            .collect();
+        Some((proposal, facts))
+    }
+
+    /// What the gates may know, apart from what hangs on the case itself.
+    fn facts(
+        &self,
+        case: CaseId,
+        remedy: &Remedy,
+        opt_in: OptIn,
+        seen: Uptime,
+        now: Timestamp,
+    ) -> Facts {
+        Facts {
             now,
             opt_in,
             windows: self.limits.windows.clone(),
@@ -415,14 +475,9 @@ impl Engine {
                 .ledger
                 .as_ref()
                 .map(|ledger| ledger.attempts(&self.boot_id)),
-            evidence_at: BTreeMap::from([(id, case.last_seen.uptime)]),
+            evidence_at: BTreeMap::from([(case, seen)]),
             watching_since: self.watching_since.uptime,
-            hidden: hidden.map(|cause| (id, cause)).into_iter().collect(),
             run_in_flight: self.run.is_some(),
-            needs_human: (case.state == CaseState::NeedsHuman)
-                .then_some(id)
-                .into_iter()
-                .collect(),
             stop_cord: self.stop_cord.clone(),
             trusted: remedy
                 .voucher
@@ -430,8 +485,8 @@ impl Engine {
                 .map(|voucher| (remedy.playbook.digest.clone(), voucher.clone()))
                 .collect(),
             capable: self.limits.capable.clone(),
-        };
-        Some((proposal, facts))
+            ..Facts::default()
+        }
     }
 
     /// The gates that hold back or refuse a mend now, once per case that they stand in the way of.

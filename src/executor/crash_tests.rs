@@ -149,3 +149,21 @@ async fn a_machine_that_dies_again_and_again_still_ends() {
     }
     panic!("it never ended: {:?}", rig.kinds());
 }
+
+#[tokio::test]
+async fn a_slot_left_between_the_end_of_a_run_and_its_release_is_freed_at_the_next_start() {
+    let rig = Rig::of(&[BACK]);
+    assert!(matches!(rig.treat().await, RunEnd::Closed(Outcome::Mended)));
+    let process = rig.process("boot-a");
+    let cleared = crate::lease::fixture::cleared();
+    // As if the process had died right after the last record: the slot of run 1 is still there.
+    let permit = process
+        .lease
+        .acquire(cleared, crate::policy::RunId(1))
+        .await;
+    drop(permit.expect("a slot"));
+    assert!(rig.holds_slot());
+    let shelf = process.shelf().expect("sound");
+    process.tidy_up(&shelf).await.expect("freed");
+    assert!(!rig.holds_slot());
+}

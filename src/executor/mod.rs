@@ -6,7 +6,11 @@ mod crash_tests;
 mod disk;
 mod entry;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
 mod machine;
+#[cfg(test)]
+mod machine_lives;
 #[cfg(test)]
 mod machine_tests;
 mod outline;

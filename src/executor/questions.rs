@@ -105,7 +105,9 @@ impl Ride<'_> {
             .leg(step)
             .ok_or_else(|| Fault::new("no-step", ""))?;
         let (site, ticket) = (&self.runner.site, &self.ticket(step));
-        let receipt = self.bounded(leg, leg.step.capture(site, ticket)).await?;
+        let receipt = self
+            .with_slot(self.bounded(leg, leg.step.capture(site, ticket)))
+            .await?;
         let bytes = receipt.0.to_string().len();
         if bytes > MAX_RECEIPT_BYTES {
             let why = format!("the prior state has {bytes} bytes, too many to be kept");
@@ -114,19 +116,13 @@ impl Ride<'_> {
         Ok(receipt)
     }
 
-    /// Waits for a part of a step, at most its time, and keeps the slot fresh meanwhile.
+    /// Waits for a part of a step, at most its time.
     pub(super) async fn bounded<T>(
         &self,
         leg: &Leg,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, Fault> {
-        let timed = tokio::time::timeout(leg.timeout, work);
-        let done = tokio::select! {
-            biased;
-            done = timed => done,
-            never = self.keep_fresh() => match never {},
-        };
-        match done {
+        match tokio::time::timeout(leg.timeout, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Fault::new(error.kind(), error.in_full())),
             Err(_) => Err(Fault::new(
@@ -140,9 +136,18 @@ impl Ride<'_> {
         }
     }
 
+    /// Waits for `work` and keeps the slot fresh meanwhile.
+    pub(super) async fn with_slot<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = self.keep_fresh() => match never {},
+        }
+    }
+
     /// Renews the slot as long as it is polled. A failure is no reason to break off what is under way: it is asked again
     /// before the next step.
-    pub(super) async fn keep_fresh(&self) -> Infallible {
+    async fn keep_fresh(&self) -> Infallible {
         loop {
             self.runner.site.clock.sleep(RENEW_EVERY).await;
             if let Some(permit) = &self.permit

@@ -119,7 +119,7 @@ pub fn parse(text: &[u8]) -> Result<Parsed, Damage> {
         let number = index + 1;
         let (line, is_complete) = match piece.strip_suffix(b"\n") {
             Some(line) => (line, true),
-            None => (piece, false),
+            None => (without_zeros(piece), false),
         };
         if !is_complete && is_torn(line) {
             break;
@@ -127,19 +127,20 @@ pub fn parse(text: &[u8]) -> Result<Parsed, Damage> {
         let (record, hash) = read_line(line, &parsed, number)?;
         parsed.records.push(record);
         parsed.hash = hash;
-        parsed.sound_bytes += piece.len();
+        parsed.sound_bytes += line.len() + usize::from(is_complete);
         parsed.lacks_newline = !is_complete;
     }
     Ok(parsed)
 }
 
-/// Whether a last line without its end is the beginning of a line and no more. File systems may leave zeros behind it.
-fn is_torn(line: &[u8]) -> bool {
-    let end = line
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |at| at + 1);
-    let (written, _zeros) = line.split_at(end);
+/// What was written of a last line: a file system may leave zeros in place of what did not get to the disk.
+fn without_zeros(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| *byte != 0);
+    line.get(..end.map_or(0, |at| at + 1)).unwrap_or_default()
+}
+
+/// Whether a last line without its end is the beginning of a line and no more.
+fn is_torn(written: &[u8]) -> bool {
     if written.len() <= MARK.len() {
         return MARK.starts_with(written);
     }
@@ -156,10 +157,27 @@ fn is_torn(line: &[u8]) -> bool {
     }
     let json = rest.get(1..).unwrap_or_default();
     // A record that is whole but for its newline, or that has something else in the newline's place, is not torn.
-    match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
-        Ok(_) => false,
-        Err(error) => error.is_eof(),
+    json.is_empty() || (json.first() == Some(&b'{') && !is_closed(json))
+}
+
+/// Whether the object that `json` begins with comes to its end. Only braces and strings are looked at: what is cut off in
+/// the middle of a number or a word is no JSON, and still no damage.
+fn is_closed(json: &[u8]) -> bool {
+    let (mut depth, mut in_text, mut is_escaped) = (0usize, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' if !in_text => depth += 1,
+            b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return true;
+        }
     }
+    false
 }
 
 fn read_line(line: &[u8], before: &Parsed, number: usize) -> Result<(Record, String), Damage> {

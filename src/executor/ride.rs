@@ -218,7 +218,7 @@ impl Ride<'_> {
         let done = match (self.course.leg(step), &self.permit) {
             (Some(leg), Some(permit)) => {
                 let (site, ticket) = (&self.runner.site, &self.ticket(step));
-                self.bounded(leg, leg.step.apply(site, ticket, permit, receipt))
+                self.with_slot(self.bounded(leg, leg.step.apply(site, ticket, permit, receipt)))
                     .await
             }
             _ => Err(Fault::new("no-permit", "there is no permit for this step")),
@@ -250,32 +250,33 @@ impl Ride<'_> {
         self.fail(step, Fault::new("no-reboot", why)).await
     }
 
+    /// Whether a step's effect comes to be seen within the step's time; if not, what was seen last.
+    async fn watch_for(&self, step: StepIx) -> Result<(), String> {
+        let (Some(leg), Some(receipt)) = (self.course.leg(step), self.run.receipt(step)) else {
+            return Err("nothing is known of this step".into());
+        };
+        let began = self.now();
+        let ticket = self.ticket(step);
+        loop {
+            // Read before the look: a look that began in time counts, however long it took.
+            let is_over = self.now().since(began) >= leg.timeout;
+            let look = leg.step.verify(&self.runner.site, &ticket, receipt);
+            let why = match self.bounded(leg, look).await {
+                Ok(Verified::Yes(_)) => return Ok(()),
+                Ok(Verified::NotYet(why)) => why,
+                Err(fault) => fault.message,
+            };
+            if is_over {
+                return Err(why);
+            }
+            self.runner.site.clock.sleep(PAUSE).await;
+        }
+    }
+
     /// Looks for a step's effect until it is there or the step's time is up.
     async fn look(&mut self, step: StepIx, applied: bool) -> Result<(), Halt> {
         let began = self.now();
-        let receipt = self.run.receipt(step).cloned();
-        let seen = loop {
-            let looked = match (self.course.leg(step), &receipt) {
-                (Some(leg), Some(receipt)) => {
-                    let (site, ticket) = (&self.runner.site, &self.ticket(step));
-                    let left = leg.timeout.saturating_sub(self.now().since(began));
-                    let looked = self
-                        .bounded(leg, leg.step.verify(site, ticket, receipt))
-                        .await;
-                    (looked, left)
-                }
-                _ => (
-                    Err(Fault::new("no-step", "nothing is known of this step")),
-                    Duration::ZERO,
-                ),
-            };
-            match looked {
-                (Ok(Verified::Yes(_)), _) => break Ok(()),
-                (Ok(Verified::NotYet(why)), left) if left.is_zero() => break Err(why),
-                (Err(fault), left) if left.is_zero() => break Err(fault.message),
-                _ => self.runner.site.clock.sleep(PAUSE).await,
-            }
-        };
+        let seen = self.with_slot(self.watch_for(step)).await;
         let took = Some(self.now().since(began));
         let again = Entry::NotApplied { step };
         match seen {
@@ -314,11 +315,7 @@ impl Ride<'_> {
                 }
             }
         };
-        let entry = tokio::select! {
-            biased;
-            entry = watched => entry,
-            never = self.keep_fresh() => match never {},
-        };
+        let entry = self.with_slot(watched).await;
         match entry {
             Some(entry) => self.write(entry, None).await,
             None => Ok(()),
@@ -340,7 +337,7 @@ impl Ride<'_> {
         let undone = match (self.course.leg(step), &self.permit) {
             (Some(leg), Some(permit)) => {
                 let (site, ticket) = (&self.runner.site, &self.ticket(step));
-                self.bounded(leg, leg.step.undo(site, ticket, permit, &receipt))
+                self.with_slot(self.bounded(leg, leg.step.undo(site, ticket, permit, &receipt)))
                     .await
             }
             _ => Err(Fault::new("no-permit", "there is no permit for this undo")),

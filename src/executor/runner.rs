@@ -7,7 +7,7 @@ use super::journal::{Journal, JournalError, PastRun, Shelf};
 use super::machine::{IllegalEntry, Run};
 use super::ride::Ride;
 use super::witness::{Witness, WitnessError};
-use crate::lease::{Lease, LeaseError, Permit};
+use crate::lease::{Grounds, Lease, LeaseError, Permit};
 use crate::policy::{Cleared, RunId};
 use crate::steps::Site;
 use std::path::PathBuf;
@@ -143,6 +143,22 @@ impl Runner {
         };
         self.ride(past.run, course, run, journal, permit, reins, first)
             .await
+    }
+
+    /// Frees slots that ended runs left behind because the process died between the run's end and the release.
+    ///
+    /// # Errors
+    /// The slots could not be asked or freed; they serve the next run all the same.
+    pub async fn tidy_up(&self, shelf: &Shelf) -> Result<(), LeaseError> {
+        for past in &shelf.runs {
+            let grounds = match &past.outcome {
+                Some(Outcome::Mended) => Grounds::Soaked,
+                Some(Outcome::Untouched { .. }) => Grounds::Untouched,
+                _ => continue,
+            };
+            self.lease.tidy_up(past.run, grounds).await?;
+        }
+        Ok(())
     }
 
     /// Ends a run whose plan is not there any more: its playbook was removed or changed since.

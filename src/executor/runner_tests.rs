@@ -272,3 +272,21 @@ async fn a_full_disk_at_any_byte_never_leads_to_a_second_effect() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_run_that_does_nothing_never_frees_the_slot_that_a_failed_one_kept() {
+    let rig = Rig::of(&[BACK]).fate(0, Fate::Fails);
+    assert!(matches!(outcome(rig.treat().await), Outcome::Failed { .. }));
+    rig.answers.say("sick", vec![Tri::No]);
+    for _ in 0..2 {
+        assert!(matches!(
+            outcome(rig.treat().await),
+            Outcome::Untouched { .. }
+        ));
+        assert!(rig.holds_slot(), "I11");
+    }
+    let process = rig.process("boot-a");
+    let shelf = process.shelf().expect("sound");
+    process.tidy_up(&shelf).await.expect("nothing to do");
+    assert!(rig.holds_slot(), "I11, also at the next start");
+}

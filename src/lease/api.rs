@@ -52,6 +52,9 @@ struct Scene {
     limits: Limits,
     wants: Vec<Want>,
     taken: BTreeSet<SlotName>,
+    /// The runs in this node's slots, and whether they took them over from one before.
+    own: Vec<(String, bool)>,
+    inherited: bool,
 }
 
 #[derive(Clone)]
@@ -186,23 +189,27 @@ impl ApiSlots {
             .with("labelSelector", format!("{KIND_LABEL}=slot"));
         let items = self.list(call).await.map_err(unproved)?;
         let mut taken = BTreeSet::new();
-        let mut own = Vec::new();
+        let (mut own, mut runs) = (Vec::new(), Vec::new());
         for item in &items {
             let slot = SlotLease::read(item).map_err(unproved)?;
             if slot.holder == self.node && slot.owner == owner.uid {
+                runs.push((slot.run.clone(), slot.inherited));
                 if run.is_none_or(|run| slot.run == run.to_string()) {
                     own.push(slot.found());
                 }
             }
             taken.insert(slot.name);
         }
-        self.scene().taken = taken;
+        let mut scene = self.scene();
+        scene.taken = taken;
+        scene.own = runs;
         Ok(own)
     }
 
     /// The object that says that this node holds `name`.
     fn lease(&self, name: &str, labels: Value, tag: &Tag, uid: &str) -> Value {
         let now = micro_time(clock::now().wall.0);
+        let inherited = self.scene().inherited.to_string();
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": {
@@ -210,7 +217,7 @@ impl ApiSlots {
                 "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid }],
                 "annotations": {
                     "nodemend.io/run": tag.run.to_string(), "nodemend.io/digest": *tag.digest,
-                    "nodemend.io/phase": "mending", "nodemend.io/audit-head": self.witness.audit_head(),
+                    "nodemend.io/phase": "mending", "nodemend.io/inherited": inherited, "nodemend.io/audit-head": self.witness.audit_head(),
                 },
             },
             "spec": { "holderIdentity": self.node, "leaseDurationSeconds": HOLD.as_secs(), "renewTime": now },
@@ -397,6 +404,18 @@ impl SlotStore for ApiSlots {
         Box::pin(self.read_own(run))
     }
 
+    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
+        // From the list that `own` has just read.
+        let run = run.to_string();
+        let mut scene = self.scene();
+        let inherited = scene
+            .own
+            .iter()
+            .any(|(of, inherited)| *inherited || *of != run);
+        scene.inherited = inherited;
+        Box::pin(async move { Ok(inherited) })
+    }
+
     fn claims(&self) -> bool {
         true
     }
@@ -428,6 +447,7 @@ pub(super) struct SlotLease {
     holder: String,
     owner: String,
     run: String,
+    inherited: bool,
 }
 
 impl SlotLease {
@@ -438,8 +458,11 @@ impl SlotLease {
             .parse()
             .map_err(|error| fields.bad("/metadata/name", format!("is no slot: {error}")))?;
         let run = fields.maybe_text("/metadata/annotations/nodemend.io~1run")?;
+        let inherited = fields.maybe_text("/metadata/annotations/nodemend.io~1inherited")?;
         Ok(Self {
             name,
+            // Not understood counts as inherited: such a slot is kept.
+            inherited: !matches!(inherited, None | Some("false")),
             uid: fields.text("/metadata/uid")?.to_owned(),
             version: fields.text("/metadata/resourceVersion")?.to_owned(),
             holder: fields

@@ -33,6 +33,12 @@ pub trait SlotStore: Send + Sync {
     /// They could not be read.
     fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>>;
 
+    /// Whether a slot of this node was kept by a run before `run`, whose disturbance nobody has verified away yet.
+    ///
+    /// # Errors
+    /// It could not be read.
+    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>>;
+
     /// Whether nodes queue up in this store.
     fn claims(&self) -> bool;
 
@@ -49,6 +55,10 @@ impl<S: SlotStore + ?Sized> SlotStore for Arc<S> {
         (**self).own(run)
     }
 
+    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
+        (**self).is_inherited(run)
+    }
+
     fn claims(&self) -> bool {
         (**self).claims()
     }
@@ -62,12 +72,18 @@ impl<S: SlotStore + ?Sized> SlotStore for Arc<S> {
 pub struct Keeper<S> {
     store: S,
     clock: Arc<dyn Clock>,
+    // Two renewals at once would take each other's answers.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl<S: SlotStore> Keeper<S> {
     /// The lease over `store`.
     pub fn new(store: S, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            turn: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// The store, for listings.
@@ -84,6 +100,7 @@ impl<S: SlotStore> Keeper<S> {
             });
         }
         let own = self.store.own(None).await?;
+        let is_inherited = self.store.is_inherited(run).await?;
         let tag = Tag {
             run,
             digest: Arc::clone(&cleared.proposal().playbook.digest),
@@ -92,7 +109,7 @@ impl<S: SlotStore> Keeper<S> {
         match self.drive(&machine, &tag).await {
             Action::Held => {
                 let machine = machine.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Ok(Permit::new(cleared, run, machine))
+                Ok(Permit::new(cleared, run, machine, is_inherited))
             }
             other => Err(failure(other)),
         }
@@ -117,6 +134,7 @@ impl<S: SlotStore> Keeper<S> {
     }
 
     async fn prove(&self, permit: &Permit) -> Result<(), LeaseError> {
+        let _turn = self.turn.lock().await;
         let tag = Tag {
             run: permit.run(),
             digest: Arc::clone(&permit.cleared().proposal().playbook.digest),
@@ -163,6 +181,11 @@ impl<S: SlotStore> Lease for Keeper<S> {
     }
 
     fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        if grounds == Grounds::Untouched && permit.is_inherited() {
+            // This run did nothing, but the run that kept the slot did (I11).
+            tracing::info!(run = %permit.run(), "slot kept: an earlier run disturbed this node");
+            return Box::pin(async { Ok(()) });
+        }
         let (cleared, run, machine) = permit.into_parts();
         tracing::info!(%run, ?grounds, "freeing the slot");
         let tag = Tag {
@@ -179,7 +202,8 @@ impl<S: SlotStore> Lease for Keeper<S> {
     fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
         Box::pin(async move {
             let own = self.store.own(Some(run)).await?;
-            if own.is_empty() {
+            let is_kept = grounds == Grounds::Untouched && self.store.is_inherited(run).await?;
+            if own.is_empty() || is_kept {
                 return Ok(());
             }
             tracing::info!(%run, ?grounds, "freeing the slot of an ended run");

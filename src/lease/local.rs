@@ -42,6 +42,8 @@ pub struct SlotNote {
     pub run: u64,
     /// The digest of its playbook.
     pub digest: String,
+    /// Whether a run before it kept the slot after a failure.
+    pub inherited: bool,
     /// The boot in which it was last written.
     pub boot_id: String,
     /// When it was last written, in seconds since that boot.
@@ -137,6 +139,13 @@ impl SlotStore for LocalSlots {
                 .map(|note| note.found())
                 .into_iter()
                 .collect())
+        })
+    }
+
+    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
+        Box::pin(async move {
+            let note = self.note()?;
+            Ok(note.is_some_and(|note| note.inherited || note.run != run.0))
         })
     }
 
@@ -246,7 +255,7 @@ impl Inner {
             self.boot_id, tag.run, now.uptime, now.wall.0
         );
         let uid: String = sha256_hex(seed.as_bytes()).chars().take(32).collect();
-        let note = self.note_of(name, &uid, 1, tag);
+        let note = self.note_of(name, &uid, 1, tag, false);
         let draft = self.draft(name, &note)?;
         // A link fails where the name exists; a rename would take it over.
         let linked = std::fs::hard_link(&draft, &path);
@@ -271,12 +280,9 @@ impl Inner {
         if present.version.to_string() != *held.version {
             return Ok(Answer::Changed);
         }
-        let note = self.note_of(
-            &held.name,
-            &held.uid,
-            present.version.saturating_add(1),
-            tag,
-        );
+        let version = present.version.saturating_add(1);
+        let inherited = present.inherited || present.run != tag.run.0;
+        let note = self.note_of(&held.name, &held.uid, version, tag, inherited);
         let draft = self.draft(&held.name, &note)?;
         let path = self.path(&held.name);
         std::fs::rename(&draft, &path).map_err(|source| self.failed("writing", &path, source))?;
@@ -299,7 +305,14 @@ impl Inner {
         }
     }
 
-    fn note_of(&self, name: &SlotName, uid: &str, version: u64, tag: &Tag) -> SlotNote {
+    fn note_of(
+        &self,
+        name: &SlotName,
+        uid: &str,
+        version: u64,
+        tag: &Tag,
+        inherited: bool,
+    ) -> SlotNote {
         let now = self.clock.now();
         SlotNote {
             format: FORMAT,
@@ -308,6 +321,7 @@ impl Inner {
             version,
             run: tag.run.0,
             digest: tag.digest.to_string(),
+            inherited,
             boot_id: self.boot_id.clone(),
             renewed_uptime_seconds: now.uptime.since_boot().as_secs_f64(),
             renewed: now.wall.to_rfc3339(),

@@ -14,9 +14,13 @@ mod exchange;
 pub mod fixture;
 mod keeper;
 mod local;
+#[cfg(test)]
+mod local_tests;
 mod name;
 mod permit;
 mod slot;
+#[cfg(test)]
+mod slot_tests;
 
 pub use api::{ApiSlots, SlotWitness};
 pub use domains::{Limits, domains_of};

@@ -13,14 +13,21 @@ use std::time::Duration;
 pub struct Permit {
     cleared: Cleared,
     run: RunId,
+    is_inherited: bool,
     machine: Mutex<SlotMachine>,
 }
 
 impl Permit {
-    pub(super) fn new(cleared: Cleared, run: RunId, machine: SlotMachine) -> Self {
+    pub(super) fn new(
+        cleared: Cleared,
+        run: RunId,
+        machine: SlotMachine,
+        is_inherited: bool,
+    ) -> Self {
         Self {
             cleared,
             run,
+            is_inherited,
             machine: Mutex::new(machine),
         }
     }
@@ -33,6 +40,11 @@ impl Permit {
     /// The run it was given to.
     pub fn run(&self) -> RunId {
         self.run
+    }
+
+    /// Whether an earlier run kept the slot after a failure: then only a full soak frees it.
+    pub fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// The first slot's name and uid as the audit log writes them: `slot.cluster.1/6f0e...`.

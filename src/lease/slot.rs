@@ -215,7 +215,8 @@ impl SlotMachine {
             State::Proving(at) => slot(*at).map(Request::RenewSlot),
             State::Acquiring { want, tried } => {
                 let want = self.wants.get(*want)?;
-                let index = want.first.wrapping_add(*tried).checked_rem(want.cap)?;
+                let first = want.first.checked_rem(want.cap)?;
+                let index = first.wrapping_add(*tried).checked_rem(want.cap)?;
                 Some(Request::CreateSlot(SlotName::of(&want.domain, index)))
             }
             State::BackingOut {

@@ -7,6 +7,7 @@
 mod args;
 mod catalogue;
 mod document;
+mod floors;
 mod identity;
 mod keys;
 mod kinds;
@@ -14,7 +15,7 @@ mod plan;
 mod shipped;
 mod steps;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -24,6 +25,7 @@ pub use catalogue::{Catalogue, CatalogueError, Listed, Source, Trust, TrustRoot}
 pub use document::{
     Attempts, Checks, MAX_ATTEMPTS, MAX_STEPS, OnFailure, Playbook, StepSpec, Verify,
 };
+pub use floors::{FloorsError, floors_to_text, parse_floors};
 pub use identity::identity;
 pub use keys::{KeyError, PinnedKey, PrivateKey};
 pub use kinds::{StepKinds, StepSummary};

@@ -55,13 +55,13 @@ mod tests {
         ),
         (
             "systemd-reexec/1.0.0.yaml",
-            "aa8d74adab7f3a4faa5959e06a491bfda013f50e5bfa70eb64fe5be6ad619fdc",
-            "3dbc34e9a19a1bebc14db90d427a970c05e7fbc327e92487a015aad8b9f9559b",
+            "002e2f2fe2016375227ad3810c2c9aebeac164234197c01e1ac04b98015258da",
+            "4f281b5b6e2f339a8ed28706de6c2a94414eb1370ea08e9862a3dcc2dddbe024",
         ),
         (
             "systemd-upgrade/1.0.0.yaml",
-            "9724e2690f69f2424a6c1e489225db8086e2e5a919a4bac0d5154f0927bdb68f",
-            "7fc46d3b265f7fd32d5e05b6ee72ee41e48fb31fa1c93374b1f06267badd1c80",
+            "311d45663fb311a73f918e4ea56c455756894568d86c10bcd395676fffb4f113",
+            "821ce599d0c0dfcf37aa6f77e5f1072ac5ab53d4bbbbc5a335e69e49c8445c31",
         ),
         (
             "unit-restart/1.0.0.yaml",

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::document::{Checks, MAX_STEPS, StepSpec, bounded, check_condition};
-use crate::document::{FromNode, Node, Problems, Tree, closest};
+use crate::document::{FromNode, Key, Node, Problems, Tree, closest};
 use crate::policy::Disruption;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,25 +53,7 @@ fn read_step(
     checks: &Checks<'_>,
     problems: &mut Problems,
 ) -> Option<StepSpec> {
-    let (kind, body) = match &node.tree {
-        Tree::Map(entries) => match entries.as_slice() {
-            [(key, body)] => (key, body),
-            _ => {
-                problems.add(node.place, format!("a step is one kind with its arguments, and this names {}; begin each step with `- `", entries.len()));
-                return None;
-            }
-        },
-        other => {
-            problems.add(
-                node.place,
-                format!(
-                    "a step is written `- kind: {{ arguments }}`, not {}",
-                    other.form()
-                ),
-            );
-            return None;
-        }
-    };
+    let (kind, body) = kind_and_body(node, problems)?;
     let known = checks.kinds.known();
     if !known.contains(&kind.name.as_str()) {
         let hint = match closest(&kind.name, known.iter().copied()) {
@@ -119,6 +101,29 @@ fn read_step(
         summary,
         place: kind.place,
     })
+}
+
+/// A step is a mapping with one key, its kind.
+fn kind_and_body<'a>(node: &'a Node, problems: &mut Problems) -> Option<(&'a Key, &'a Node)> {
+    match &node.tree {
+        Tree::Map(entries) => match entries.as_slice() {
+            [(key, body)] => Some((key, body)),
+            _ => {
+                problems.add(node.place, format!("a step is one kind with its arguments, and this names {}; begin each step with `- `", entries.len()));
+                None
+            }
+        },
+        other => {
+            problems.add(
+                node.place,
+                format!(
+                    "a step is written `- kind: {{ arguments }}`, not {}",
+                    other.form()
+                ),
+            );
+            None
+        }
+    }
 }
 
 struct Body {

@@ -191,16 +191,7 @@ impl<'a> Parts<'a> {
                 what: format!("the first line is not `{FORM}`"),
             });
         }
-        let mut field = |name: &'static str| {
-            let (line, number) = lines.next().unwrap_or(("", 1));
-            line.strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix(": "))
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| SignatureError::Form {
-                    line: number,
-                    what: format!("expected `{name}: ` and a value"),
-                })
-        };
+        let mut field = |name| field(&mut lines, name);
         let (id, version) = (field("playbook")?, field("version")?);
         let (digest, file) = (field("digest")?, field("file")?);
         let (expires, key, signature) = (field("expires")?, field("key")?, field("signature")?);
@@ -243,4 +234,19 @@ impl<'a> Parts<'a> {
             signature,
         })
     }
+}
+
+/// The value of the next line, which must be `name: value`.
+fn field<'a>(
+    lines: &mut impl Iterator<Item = (&'a str, usize)>,
+    name: &str,
+) -> Result<&'a str, SignatureError> {
+    let (line, number) = lines.next().unwrap_or(("", 1));
+    line.strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix(": "))
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| SignatureError::Form {
+            line: number,
+            what: format!("expected `{name}: ` and a value"),
+        })
 }

@@ -2,6 +2,7 @@
 //!
 //! To add a kind: its file here, and one line in [`table`]'s list.
 
+mod apt;
 mod error;
 #[cfg(test)]
 pub mod fake;
@@ -10,6 +11,11 @@ mod reexec_systemd;
 mod restart_unit;
 mod site;
 mod table;
+#[cfg(test)]
+mod tests;
+mod upgrade_package;
+#[cfg(test)]
+mod upgrade_tests;
 mod wait_until;
 mod write_sysctl;
 

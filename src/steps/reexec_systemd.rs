@@ -20,6 +20,9 @@ use std::time::Duration;
 pub(super) const KIND: &str = "reexec_systemd";
 /// One sign of life. Five seconds is what the probes give it, too: slower is not an answer.
 const PING_LIMIT: Duration = Duration::from_secs(5);
+/// The look before. The usual reason for this step is that PID 1 does not answer, so the step would begin late by the whole
+/// wait; a healthy one answers within a millisecond. Slower counts as silent, and any later answer as the cure.
+const CAPTURE_LIMIT: Duration = Duration::from_millis(100);
 /// The re-execution itself. 0.2 s was the slowest seen; a machine with 10,000 units needs seconds.
 const REEXEC_LIMIT: Duration = Duration::from_secs(20);
 
@@ -135,7 +138,7 @@ impl Step for ReexecSystemd {
     ) -> BoxFuture<'a, Result<Receipt, StepError>> {
         Box::pin(async move {
             // Silence on the bus is the usual reason for this step, so it is no error here.
-            let pong = site.services.ping(Way::Bus, PING_LIMIT).await.ok();
+            let pong = site.services.ping(Way::Bus, CAPTURE_LIMIT).await.ok();
             let prior = Prior {
                 bus_serial: pong.as_ref().map(|pong| pong.serial),
                 bus_sender: pong.and_then(|pong| pong.sender),

@@ -1,6 +1,6 @@
 //! The table of kinds.
 
-use super::{Step, reexec_systemd, restart_unit, wait_until, write_sysctl};
+use super::{Step, reexec_systemd, restart_unit, upgrade_package, wait_until, write_sysctl};
 use crate::playbook::{ArgError, Args, StepKinds, StepSummary};
 
 /// A step ready to run, and what it says of itself.
@@ -28,6 +28,10 @@ const KINDS: &[Kind] = &[
     Kind {
         name: restart_unit::KIND,
         read: |args| boxed(restart_unit::read(args)),
+    },
+    Kind {
+        name: upgrade_package::KIND,
+        read: |args| boxed(upgrade_package::read(args)),
     },
     Kind {
         name: write_sysctl::KIND,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hyper::Method;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::api::Caller;
 use crate::binaries::agent;
 use crate::controlplane::ControlPlane;
+use crate::crowd::digest;
 use crate::fleet::CONFIG_MAPS;
 use crate::image;
 use crate::node::Node;
@@ -123,7 +123,7 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
         told("step-began").expect("a step"),
     );
     assert_eq!(run["signature"], "systemd-bus-unresponsive", "{run:#}");
-    assert_eq!(run["outcome"], "healed", "{run:#}");
+    assert_eq!(run["outcome"], "mended", "{run:#}");
     assert_eq!(
         began["digest"].as_str(),
         Some(digest.as_str()),
@@ -135,23 +135,25 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
     muted.release();
 }
 
-/// The released playbook with a soak that a test can wait for, and the digest by which the
-/// configuration may trust it: SHA-256 over the canonical JSON of the document.
+/// The released playbook with a soak that a test can wait for and without the restarts that need
+/// signatures of their own, and the digest by which the configuration may trust it.
 fn impatient_playbook() -> (String, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/playbooks/systemd-reexec/1.0.0.yaml");
     let text = fs::read_to_string(released).expect("the released playbook");
+    let (steps, rest) = text
+        .split_once("  - restart_unit:")
+        .expect("it restarts units, too");
+    let (_, verify) = rest
+        .split_once("\nverify:")
+        .expect("it ends with its verification");
+    let text = format!("{steps}verify:{verify}");
     let text = text
         .replace("version: 1.0.0", "version: 1.0.1")
         .replace("soak: 5m", "soak: 10s");
     assert!(text.contains("1.0.1") && text.contains("10s"), "{text}");
-    let document: Value = serde_saphyr::from_str(&text).expect("a playbook is YAML");
-    // Objects of serde_json are sorted by key, and there are no numbers but small ones.
-    let digest = Sha256::digest(document.to_string());
-    (
-        text,
-        digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    )
+    let digest = digest(&text);
+    (text, digest)
 }
 
 /// Puts `text` in the place of the overlay's configuration, before any pod has read it.

@@ -20,6 +20,8 @@ mod api;
 mod audit;
 mod binaries;
 mod controlplane;
+mod crowd;
+mod faults;
 mod flagship;
 mod fleet;
 mod hostile;
@@ -34,6 +36,7 @@ mod pods;
 mod process;
 mod rights;
 mod server;
+mod steps;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
 #[path = "../lab/wait.rs"]

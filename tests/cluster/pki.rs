@@ -71,7 +71,7 @@ impl Pki {
 
     /// A kubeconfig that authenticates by bearer token.
     pub fn token_kubeconfig(&self, token: &str) -> String {
-        self.document(&json!({ "token": token }))
+        self.document(&json!({ "token": token }), "nodemend")
     }
 
     /// A token signed by the cluster's own key, with the claims of the genuine `token` and an end
@@ -127,21 +127,23 @@ impl Pki {
     }
 
     fn write_kubeconfig(&self, name: &str) {
-        let text = self.document(&json!({
+        let user = json!({
             "client-certificate": self.path(&format!("{name}.crt")),
             "client-key": self.path(&format!("{name}.key")),
-        }));
+        });
+        let text = self.document(&user, "default");
         fs::write(self.path(&format!("{name}.kubeconfig")), text).expect("a writable directory");
     }
 
-    fn document(&self, user: &Value) -> String {
+    fn document(&self, user: &Value, namespace: &str) -> String {
+        let context = json!({ "cluster": "lab", "user": "lab", "namespace": namespace });
         let cluster =
             json!({ "server": self.server, "certificate-authority": self.path("ca.crt") });
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{ "name": "lab", "cluster": cluster }],
             "users": [{ "name": "lab", "user": user }],
-            "contexts": [{ "name": "lab", "context": { "cluster": "lab", "user": "lab" } }],
+            "contexts": [{ "name": "lab", "context": context }],
         })
         .to_string()
     }

@@ -59,6 +59,18 @@ impl Process {
         }
     }
 
+    /// Waits until it has ended by itself, and kills it if it has not after `limit`.
+    pub fn end_within(&mut self, limit: Duration) {
+        let start = Instant::now();
+        while let Some(child) = self.child.as_mut() {
+            if !matches!(child.try_wait(), Ok(None)) || start.elapsed() > limit {
+                self.kill();
+            } else {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
     /// Stops it in its tracks; it keeps its sockets and answers nobody.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);

@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::api::Caller;
 use crate::audit::Call;
+use crate::controlplane::ControlPlane;
+use crate::process::until;
 
 const AGENTS: &str = "system:serviceaccount:nodemend:nodemend-agent";
 
@@ -95,4 +99,127 @@ fn rights_are_read_from_the_manifests_and_from_the_audit_log() {
     let (rights, refused) = used(&calls);
     assert_eq!(rights, BTreeSet::from([right("", "nodes", "get")]));
     assert_eq!(refused, ["list /nodes a"]);
+}
+
+/// Every verb on every resource that the server knows, in and outside the agents' namespace: what
+/// the server allows is what the manifests grant, and no more.
+#[test]
+fn the_server_allows_exactly_what_the_manifests_grant() {
+    let plane = ControlPlane::start("rights");
+    plane.apply("overlays/observe");
+    let admin = plane.admin();
+    until("the roles are in force", Duration::from_secs(30), || {
+        is_allowed(
+            &admin,
+            Some("default"),
+            "events.k8s.io",
+            "events",
+            "create",
+            "",
+        )
+    });
+    let (mut asked, mut allowed) = (0, BTreeSet::new());
+    for (group, resource) in resources(&admin) {
+        for verb in VERBS {
+            for namespace in [Some("nodemend"), Some("default"), Some("kube-system"), None] {
+                asked += 1;
+                if is_allowed(&admin, namespace, &group, &resource, verb, "") {
+                    let place = namespace.unwrap_or("*");
+                    allowed.insert(format!("{place} {group}/{resource} {verb}"));
+                }
+            }
+        }
+    }
+    eprintln!("{asked} questions, {} rights", allowed.len());
+    assert_eq!(allowed, expected());
+    for (name, wanted) in [("nodemend", true), ("other", false)] {
+        let own = is_allowed(&admin, Some("nodemend"), "apps", "daemonsets", "get", name);
+        assert_eq!(own, wanted, "get DaemonSet {name}");
+    }
+}
+
+const VERBS: [&str; 13] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
+    "use",
+];
+
+fn expected() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    // A right on all of a namespace's objects; DaemonSets are granted by name, so not here.
+    for (group, resource, verb) in granted() {
+        match resource.as_str() {
+            "nodes" | "nodes/status" => {
+                // A cluster-wide right answers for any namespace.
+                for place in ["nodemend", "default", "kube-system", "*"] {
+                    all.insert(format!("{place} {group}/{resource} {verb}"));
+                }
+            }
+            "events" => drop(all.insert(format!("default {group}/{resource} {verb}"))),
+            "daemonsets" => {}
+            _ => drop(all.insert(format!("nodemend {group}/{resource} {verb}"))),
+        }
+    }
+    // What Kubernetes gives to everybody: to ask about oneself.
+    for (group, kind) in [
+        ("authentication.k8s.io", "selfsubjectreviews"),
+        ("authorization.k8s.io", "selfsubjectaccessreviews"),
+        ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ] {
+        for place in ["nodemend", "default", "kube-system", "*"] {
+            all.insert(format!("{place} {group}/{kind} create"));
+        }
+    }
+    all
+}
+
+/// Every resource and subresource of every group, in its preferred version.
+fn resources(admin: &Caller) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    let mut paths = vec![(String::new(), "/api/v1".to_owned())];
+    let groups = admin.get("/apis").expect("discover the groups");
+    for group in list(&groups["groups"]) {
+        let version = text_of(&group["preferredVersion"]["groupVersion"]);
+        paths.push((text_of(&group["name"]), format!("/apis/{version}")));
+    }
+    for (group, path) in paths {
+        let answer = admin.get(&path).expect("discover the group");
+        for resource in list(&answer["resources"]) {
+            found.insert((group.clone(), text_of(&resource["name"])));
+        }
+    }
+    found
+}
+
+fn is_allowed(
+    admin: &Caller,
+    namespace: Option<&str>,
+    group: &str,
+    resource: &str,
+    verb: &str,
+    name: &str,
+) -> bool {
+    let (kind, part) = resource.split_once('/').unwrap_or((resource, ""));
+    let attributes = json!({ "namespace": namespace.unwrap_or_default(), "group": group,
+        "resource": kind, "subresource": part, "verb": verb, "name": name });
+    let groups = [
+        "system:serviceaccounts",
+        "system:serviceaccounts:nodemend",
+        "system:authenticated",
+    ];
+    let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "spec": { "user": AGENTS, "groups": groups, "resourceAttributes": attributes } });
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let answer = admin.create(path, &review).expect("ask the server");
+    answer["status"]["allowed"] == json!(true)
 }

@@ -9,6 +9,8 @@
 
 mod command_line;
 mod journald;
+mod metrics;
+mod node;
 mod sources;
 mod systemd;
 mod tidy;

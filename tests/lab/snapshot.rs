@@ -49,7 +49,7 @@ impl Snapshot {
                 .unwrap_or_default();
             // The agent itself, and the scopes and services of the lab's own commands.
             if id != "nodemend.service" && !id.starts_with("lab-") {
-                facts.insert(format!("unit {id}"), unit.to_owned());
+                facts.insert(format!("unit {id}"), unit.trim().to_owned());
             }
         }
         // Set anew by every reload and re-execution of PID 1.

@@ -1,5 +1,6 @@
 //! The audit log read as a story: which records, in which order, about which case.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::{Context, Result, ensure};
@@ -80,6 +81,15 @@ impl Story {
             .iter()
             .filter(|record| record.is(kind, signature))
             .count()
+    }
+
+    /// The runs for this signature, each once, however often it was resumed.
+    pub fn runs(&self, signature: &str) -> BTreeSet<&str> {
+        let opened = self
+            .records
+            .iter()
+            .filter(|record| record.is("run-opened", signature));
+        opened.filter_map(|record| record.run.as_deref()).collect()
     }
 
     /// The first record of this kind about this signature.

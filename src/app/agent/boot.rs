@@ -193,7 +193,7 @@ fn runs_of(
         boot: BootId::new(boot_id),
     };
     let shelf = runner.shelf().map_err(|error| chain(&error))?;
-    let (catalogue, reports) = playbooks::load(&plan.config);
+    let (catalogue, reports) = playbooks::load_with_floors(&plan.config, &plan.state_dir);
     for report in &reports {
         tracing::error!(%report, "a playbook is left out");
     }
@@ -224,7 +224,7 @@ pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
         Input::Rulebook(world::load_rules(config, &world::catalogue()).0),
     ];
     if let Some(runs) = &core.runs {
-        let playbooks = Arc::new(playbooks::load(config).0);
+        let playbooks = Arc::new(playbooks::load_with_floors(config, core.state_dir()).0);
         *runs
             .catalogue
             .lock()

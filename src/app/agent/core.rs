@@ -16,7 +16,7 @@ use crate::report::audit::{Decision, Entry, RecordKind};
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -113,6 +113,11 @@ impl Core {
             stops: Mutex::new(Vec::new()),
             listens: Mutex::new(None),
         }
+    }
+
+    /// Where journal, ledger and audit log are kept.
+    pub fn state_dir(&self) -> &Path {
+        self.ledger_path.parent().unwrap_or(Path::new("/"))
     }
 
     /// The engine. Held for microseconds, never across an await.
@@ -257,6 +262,17 @@ impl Core {
                 news,
             ))
             .await;
+        }
+    }
+
+    /// Writes the ledger, if there is one.
+    ///
+    /// # Errors
+    /// It is not on the disk.
+    pub async fn keep_now(&self, ledger: Option<Ledger>) -> Result<(), String> {
+        match ledger {
+            Some(ledger) => self.keep(ledger).await,
+            None => Err("there is no ledger".to_owned()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The agent's process: probes -> engine -> audit, executor and pages, wired once and supervised in one place.
 
 mod boot;
+mod by_hand;
 mod cluster;
 mod core;
 mod face;
@@ -15,5 +16,6 @@ mod sight;
 mod store;
 mod told;
 
+pub use by_hand::run as run_by_hand;
 pub use face::{Control, ControlAnswer};
 pub use process::run;

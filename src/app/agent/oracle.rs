@@ -3,7 +3,7 @@
 use super::core::Core;
 use crate::executor::{FAILED_UNITS_BEFORE, Opening};
 use crate::signal::{Reading, Subject, Timeline, Value};
-use crate::signatures::{Expression, Scene};
+use crate::signatures::{Expression, Question, Rulebook, Scene};
 use crate::steps::{Oracle, Tri};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -62,7 +62,17 @@ impl Oracle for EngineOracle {
         match expression.holds(&scene) {
             Ok(true) => Tri::Yes,
             Ok(false) => Tri::No,
+            // Waiting would not help: nobody here will ever judge a signature that is not in the rulebook. As it never
+            // acts on what nobody knows, that is a no (a step for a runtime whose signatures are not loaded is skipped).
+            Err(_) if asks_for_an_unknown_signature(&expression, judge.rulebook()) => Tri::No,
             Err(reason) => Tri::Unknown(reason.to_string()),
         }
     }
+}
+
+fn asks_for_an_unknown_signature(expression: &Expression, rulebook: &Rulebook) -> bool {
+    expression
+        .questions()
+        .iter()
+        .any(|question| matches!(question, Question::Verdict(id) if rulebook.find(id).is_none()))
 }

@@ -3,11 +3,12 @@
 use super::boot::{self, Built, Plan};
 use super::core::{Core, Message};
 use super::runs::Runs;
-use super::server::{self, Door};
+use super::server::{self, OwnFamilies, Pages};
 use super::sight::{self, Seen};
 use super::{cluster, reporter};
 use crate::app::cli::{AgentArgs, Common};
 use crate::app::{Exit, world};
+use crate::collectors::TABLE;
 use crate::document::Problems;
 use crate::executor::{Rein, Shelf};
 use crate::host::Host;
@@ -16,8 +17,12 @@ use crate::probes;
 use crate::report::audit::{Entry, RecordKind};
 use crate::report::metrics::AgentMetrics;
 use crate::report::render::render_status;
+use crate::scrape::args::ScrapeArgs;
+use crate::scrape::http::MetricsRoute;
+use crate::scrape::page::ScrapePage;
+use crate::scrape::server::Server;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How many messages may wait for the engine. Probes wait when it is full; nothing is lost.
-const INBOX: usize = 64;
+pub(super) const INBOX: usize = 64;
 /// How long a run may take to reach its next boundary when the process ends.
 const MAX_LEAVE: Duration = Duration::from_secs(20);
 /// How long the first full pass may take before the summary is printed all the same: the slowest deadline of a probe.
@@ -56,7 +61,18 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
     let Built { core, shelf, stops } = boot::build(&plan)?;
     let (news, inbox) = mpsc::channel(INBOX);
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    open_doors(&core, &news, listen, world::run_dir(common), &mut tasks).await;
+    let route = metrics_route(&core, &args.scrape, &common.root)?;
+    let web_config = args.web_config.as_deref();
+    open_doors(
+        &core,
+        &news,
+        route,
+        listen,
+        web_config,
+        world::run_dir(common),
+        &mut tasks,
+    )
+    .await?;
     for (source, why) in stops {
         core.stop(source, why, &news).await;
     }
@@ -110,20 +126,42 @@ fn spawn_cluster(
     });
 }
 
+/// The page of node metrics with this program's own families on it.
+fn metrics_route(
+    core: &Arc<Core>,
+    args: &ScrapeArgs,
+    root: &Path,
+) -> Result<MetricsRoute, Vec<Problems>> {
+    let settings = args
+        .clone()
+        .under_root(root)
+        .settings()
+        .map_err(|error| world::refused("--collector", &error))?;
+    let mut page =
+        ScrapePage::new(&settings, TABLE).map_err(|error| world::refused("--collector", &error))?;
+    page.contribute(Box::new(OwnFamilies(Arc::downgrade(core))));
+    Ok(MetricsRoute::new(page, settings))
+}
+
 async fn open_doors(
     core: &Arc<Core>,
     news: &mpsc::Sender<Message>,
+    route: MetricsRoute,
     listen: SocketAddr,
+    web_config: Option<&Path>,
     run_dir: PathBuf,
     tasks: &mut JoinSet<&'static str>,
-) {
+) -> Result<(), Vec<Problems>> {
+    let server = Server::new(Pages::showing(Arc::clone(core), route.clone()), web_config)
+        .map_err(|error| world::refused("--web.config.file", &error))?;
     match TcpListener::bind(listen).await {
         Ok(listener) => {
             let address = listener.local_addr().unwrap_or(listen);
             *core.listens.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
-            let door = Door::showing(Arc::clone(core));
             tasks.spawn(async move {
-                server::serve_tcp(listener, door).await;
+                if let Err(error) = server.serve(listener).await {
+                    tracing::error!(%error, "the metrics page is no longer served");
+                }
                 "metrics page"
             });
         }
@@ -134,9 +172,9 @@ async fn open_doors(
     let path = run_dir.join("agent.sock");
     match server::bind_private(&path).await {
         Ok(listener) => {
-            let door = Door::commanding(Arc::clone(core), news.clone());
+            let pages = Pages::commanding(Arc::clone(core), route, news.clone());
             tasks.spawn(async move {
-                server::serve_unix(listener, door).await;
+                server::serve_unix(listener, pages).await;
                 "private socket"
             });
         }
@@ -144,6 +182,7 @@ async fn open_doors(
             tracing::error!(path = %path.display(), %error, "status, explain and pause cannot be served; choose another folder with --run-dir");
         }
     }
+    Ok(())
 }
 
 async fn record_start(core: &Arc<Core>, plan: &Plan) {
@@ -168,7 +207,7 @@ async fn record_start(core: &Arc<Core>, plan: &Plan) {
     }
 }
 
-fn spawn_probes(
+pub(super) fn spawn_probes(
     host: &Host,
     state_dir: &std::path::Path,
     core: &Arc<Core>,
@@ -194,6 +233,20 @@ fn spawn_probes(
     }
 }
 
+/// Ends when every probe has run once, or when some probe hangs for too long.
+pub(super) async fn first_pass(core: &Arc<Core>) {
+    let looked = async {
+        while !core.vision.has_looked() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(MAX_FIRST_PASS, looked).await.is_err() {
+        tracing::warn!("the first full pass is not done; some probe hangs");
+    }
+    // The last batch may still be on its way through the engine.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
 /// After the first full pass: goes on with interrupted runs, and tells a person at the terminal what was found.
 fn spawn_first_words(
     core: &Arc<Core>,
@@ -206,16 +259,7 @@ fn spawn_first_words(
     let paint = world::paint(common);
     let wants_words = common.output == crate::app::cli::Output::Text;
     tasks.spawn(async move {
-        let looked = async {
-            while !core.vision.has_looked() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(MAX_FIRST_PASS, looked).await.is_err() {
-            tracing::warn!("the first full pass is not done; some probe hangs");
-        }
-        // The last batch may still be on its way through the engine.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        first_pass(&core).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
             println!(

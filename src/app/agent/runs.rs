@@ -5,13 +5,15 @@ use super::oracle::failed_units;
 use super::queue::{Left, Turn};
 use super::sight::chain;
 use crate::engine::{Ending, Input, RunNews};
-use crate::executor::{Course, Outcome, PastRun, RunEnd, Runner, Shelf};
+use crate::executor::{Course, Entry, Outcome, PastRun, RunEnd, RunEvent, Runner, Shelf};
 use crate::lease::LocalSlots;
 use crate::playbook::Catalogue;
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
+use crate::report::audit::{AuditError, Reader, RecordKind};
 use crate::signal::{Reading, Subject};
 use crate::steps::Kinds;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -89,6 +91,13 @@ impl Runs {
     /// Goes on with the runs that a restart interrupted, one after the other.
     pub async fn resume(core: Arc<Core>, shelf: Shelf, news: mpsc::Sender<Message>) {
         let Some(runs) = &core.runs else { return };
+        if let Err(error) = runs.runner.tidy_up(&shelf).await {
+            tracing::warn!(
+                error = chain(&error),
+                "a slot of an ended run is not freed; the next run takes it over"
+            );
+        }
+        runs.tell_untold_ending(&core, &shelf, &news).await;
         for past in shelf.open_runs() {
             let case = past.opening.case();
             core.turn(
@@ -102,6 +111,48 @@ impl Runs {
             let end = runs.resume_one(&core, past, &news).await;
             report(case, past.run, end, &news).await;
         }
+    }
+
+    /// The last run may have ended in its journal but not in the audit log, because the process died between the two
+    /// writes. Then its end is told now, or the case would be said to have gone away by itself.
+    async fn tell_untold_ending(
+        &self,
+        core: &Arc<Core>,
+        shelf: &Shelf,
+        news: &mpsc::Sender<Message>,
+    ) {
+        let Some((past, outcome)) = shelf
+            .runs
+            .last()
+            .and_then(|past| Some((past, past.outcome.clone()?)))
+        else {
+            return;
+        };
+        let (folder, run) = (core.audit_dir.clone(), past.run);
+        let told = tokio::task::spawn_blocking(move || is_ending_told(&folder, run)).await;
+        if !matches!(told, Ok(Ok(false))) {
+            return;
+        }
+        let event = RunEvent {
+            at: crate::host::clock::now(),
+            run,
+            opening: Arc::new(past.opening.clone()),
+            entry: Entry::Closed {
+                result: outcome.clone(),
+            },
+            step_kind: None,
+            slot: String::new(),
+            opt_in: Arc::from(""),
+            took: None,
+        };
+        if let Err(error) = self.runner.witness.note(&event).await {
+            tracing::error!(%run, error = chain(&error), "the end of a run is not in the audit log");
+            return;
+        }
+        let case = past.opening.case();
+        core.turn(Input::Run(RunNews::Resumed { case, run }), news)
+            .await;
+        report(case, run, RunEnd::Closed(outcome), news).await;
     }
 
     async fn resume_one(
@@ -187,6 +238,15 @@ fn start_in_turn(core: &Arc<Core>, cleared: &Cleared, run: RunId, news: mpsc::Se
             }
         }
     });
+}
+
+/// Whether the audit log in `folder` has the end of this run. *Cost*: reads the whole log, once at start.
+fn is_ending_told(folder: &Path, run: RunId) -> Result<bool, AuditError> {
+    let name = run.to_string();
+    let told = Reader::open(folder)?
+        .filter_map(|line| line.record.ok())
+        .any(|record| record.kind == RecordKind::RunClosed && record.run.as_deref() == Some(&name));
+    Ok(told)
 }
 
 fn find<'a>(

@@ -1,9 +1,12 @@
-//! The pages over HTTP: read-only on TCP, and with control on the private socket.
+//! The pages over HTTP: read-only on TCP (`scrape::server`), and with control on the private socket.
 
 use super::core::{Core, Message};
 use super::face::{Control, ControlAnswer};
 use crate::report::audit::{Filter, Reader};
 use crate::report::metrics::Present;
+use crate::scrape::http::{Answer, MetricsRoute};
+use crate::scrape::page::Contributor;
+use crate::scrape::server::Routes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -14,11 +17,32 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// The families of this program, on the page of the node's metrics.
+pub struct OwnFamilies(pub Weak<Core>);
+
+impl Contributor for OwnFamilies {
+    fn contribute(&mut self, page: &mut String) {
+        let Some(core) = self.0.upgrade() else { return };
+        let probes = core.vision.views();
+        let (audit, is_stopped) = (core.scribe.counts(), !core.trouble().is_empty());
+        let engine = core.engine();
+        core.metrics.write(
+            &Present {
+                engine: &engine,
+                probes: &probes,
+                audit,
+                is_stopped,
+            },
+            page,
+        );
+    }
+}
 
 /// How many connections are served at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -29,44 +53,65 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 /// How many audit records one page holds.
 const MAX_AUDIT_RECORDS: usize = 200;
 
-type Answer = Response<Full<Bytes>>;
-
-/// Serves one kind of door.
+/// Answers the requests of one door: TCP, or the private socket.
 #[derive(Clone)]
-pub struct Door {
+pub struct Pages {
     core: Arc<Core>,
+    metrics: MetricsRoute,
     /// `None` on doors that take no orders.
     orders: Option<mpsc::Sender<Message>>,
 }
 
-impl Door {
+impl Routes for Pages {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+        Box::pin(self.respond(request))
+    }
+}
+
+impl Pages {
     /// A door that only shows.
-    pub fn showing(core: Arc<Core>) -> Self {
-        Self { core, orders: None }
+    pub fn showing(core: Arc<Core>, metrics: MetricsRoute) -> Self {
+        Self {
+            core,
+            metrics,
+            orders: None,
+        }
     }
 
     /// A door that takes orders too.
-    pub fn commanding(core: Arc<Core>, orders: mpsc::Sender<Message>) -> Self {
+    pub fn commanding(
+        core: Arc<Core>,
+        metrics: MetricsRoute,
+        orders: mpsc::Sender<Message>,
+    ) -> Self {
         Self {
             core,
+            metrics,
             orders: Some(orders),
         }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    async fn respond(&self, request: Request<Incoming>) -> Answer {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let answer = match (&method, path.as_str(), &self.orders) {
+        match (&method, path.as_str(), &self.orders) {
             (&Method::POST, "/api/v1/control", Some(orders)) => control(request, orders).await,
+            (&Method::GET, "/metrics", _) => {
+                let query = request.uri().query().unwrap_or_default();
+                self.metrics
+                    .respond(&method, query, request.headers())
+                    .await
+            }
             (&Method::GET | &Method::HEAD, path, _) => self.show(path).await,
             _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n"),
-        };
-        Ok(answer)
+        }
     }
 
     async fn show(&self, path: &str) -> Answer {
         match path {
-            "/metrics" => self.metrics(),
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.core.vision.has_looked() => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(
@@ -84,22 +129,6 @@ impl Door {
             ),
             _ => text(StatusCode::NOT_FOUND, "not here; / lists what is\n"),
         }
-    }
-
-    fn metrics(&self) -> Answer {
-        let mut page = String::with_capacity(16 * 1024);
-        let probes = self.core.vision.views();
-        let present = Present {
-            engine: &self.core.engine(),
-            probes: &probes,
-            audit: self.core.scribe.counts(),
-            is_stopped: !self.core.trouble().is_empty(),
-        };
-        self.core.metrics.write(&present, &mut page);
-        let mut answer = Response::new(Full::new(Bytes::from(page)));
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        answer.headers_mut().insert(CONTENT_TYPE, kind);
-        answer
     }
 
     /// The newest audit records, or those of them that are about runs; read off the async thread.
@@ -177,8 +206,14 @@ fn json(value: &impl Serialize) -> Answer {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: Door) {
-    let service = service_fn(move |request| door.clone().answer(request));
+/// How long to wait after an accept that failed (no file descriptors left), so that it does not spin.
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+async fn serve_one(stream: UnixStream, pages: Pages) {
+    let service = service_fn(move |request| {
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(pages.respond(request).await) }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(MAX_HEAD)
@@ -188,34 +223,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: Door) {
     }
 }
 
-/// How long to wait after an accept that failed (no file descriptors left), so that it does not spin.
-const ACCEPT_REST: Duration = Duration::from_millis(200);
-
-/// Serves a TCP listener for ever.
-pub async fn serve_tcp(listener: TcpListener, door: Door) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let door = door.clone();
-                tokio::spawn(async move {
-                    serve(stream, door).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_REST).await;
-            }
-        }
-    }
-}
-
 /// Serves the private socket for ever.
-pub async fn serve_unix(listener: UnixListener, door: Door) {
+pub async fn serve_unix(listener: UnixListener, pages: Pages) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -223,9 +232,9 @@ pub async fn serve_unix(listener: UnixListener, door: Door) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let door = door.clone();
+                let pages = pages.clone();
                 tokio::spawn(async move {
-                    serve(stream, door).await;
+                    serve_one(stream, pages).await;
                     drop(place);
                 });
             }

@@ -3,9 +3,13 @@
 pub mod audit;
 pub mod check;
 mod files;
+pub mod metrics;
 pub mod playbook;
 pub mod remote;
 pub mod signature;
 mod streams;
 
 pub use streams::Streams;
+
+#[cfg(test)]
+mod tests;

@@ -31,154 +31,155 @@ fn every_flipped_byte_is_found() {
 /// What is done to a log, and the words that each report of it must hold.
 type Tamper = (&'static str, fn(&mut Vec<String>), &'static [&'static str]);
 
+const TAMPERINGS: &[Tamper] = &[
+    (
+        "cut in the middle",
+        |l| {
+            l.remove(2);
+        },
+        &[":3: seq 4: cut: record 3 is missing"],
+    ),
+    (
+        "cut of several",
+        |l| {
+            l.drain(1..4);
+        },
+        &[":2: seq 5: cut: records 2 to 4 are missing"],
+    ),
+    (
+        "cut at the start",
+        |l| {
+            l.remove(0);
+        },
+        &[":1: seq 2: cut: the file begins with record 2"],
+    ),
+    (
+        "cut at the end",
+        |l| {
+            l.pop();
+        },
+        &[": seq 6: cut: head.json names record 6, but the log ends at record 5"],
+    ),
+    (
+        "everything cut",
+        |l| l.clear(),
+        &["head.json names record 6, but the log ends at record 0"],
+    ),
+    (
+        "two swapped",
+        |l| l.swap(2, 3),
+        &[":3: seq 4: cut", ":4: seq 3: reordered"],
+    ),
+    (
+        "last two swapped",
+        |l| l.swap(4, 5),
+        &[":5: seq 6: cut", ":6: seq 5: reordered"],
+    ),
+    (
+        "one replayed at the end",
+        |l| l.push(l[1].clone()),
+        &[":7: seq 2: replayed"],
+    ),
+    (
+        "one doubled in place",
+        |l| l.insert(3, l[2].clone()),
+        &[":4: seq 3: replayed"],
+    ),
+    (
+        "all replayed",
+        |l| l.extend(l.clone()),
+        &[":7: seq 1: replayed"],
+    ),
+    (
+        "text edited",
+        |l| l[1] = l[1].replace("3 times", "2 times"),
+        &[":2: seq 2: edited: record 2 was edited"],
+    ),
+    (
+        "step edited",
+        |l| l[1] = l[1].replace("\"step\":1", "\"step\":9"),
+        &[":2: seq 2: edited"],
+    ),
+    (
+        "number edited",
+        |l| l[1] = l[1].replace("\"seq\":2", "\"seq\":9"),
+        &[":2: seq 2: edited"],
+    ),
+    (
+        "hash edited",
+        |l| l[1] = l[1].replace("\"hash\":\"", "\"hash\":\"0"),
+        &[":2: seq 2: edited"],
+    ),
+    (
+        "blank added to the line",
+        |l| l[1] = l[1].replace("\"seq\":2", "\"seq\": 2"),
+        &[":2: seq 2: edited: record 2 was edited: it is not written"],
+    ),
+    (
+        "fields in another order",
+        |l| {
+            l[1] = l[1].replace(
+                "\"run\":\"run-17\",\"step\":1",
+                "\"step\":1,\"run\":\"run-17\"",
+            )
+        },
+        &[":2: seq 2: edited"],
+    ),
+    (
+        "field added",
+        |l| l[1] = l[1].replace("{\"seq\"", "{\"note\":1,\"seq\""),
+        &[":2: seq 2: foreign", "unknown field"],
+    ),
+    (
+        "field said twice",
+        |l| l[1] = l[1].replace("{\"seq\":2", "{\"seq\":2,\"seq\":2"),
+        &[":2: seq 2: foreign", "duplicate field"],
+    ),
+    (
+        "field removed",
+        |l| l[1] = l[1].replace("\"outcome\":null,", ""),
+        &[":2: seq 2: edited"],
+    ),
+    (
+        "unknown kind",
+        |l| l[1] = l[1].replace("step-began", "step-begun"),
+        &[":2: seq 2: foreign", "unknown variant"],
+    ),
+    (
+        "foreign line",
+        |l| l[2] = "hello".into(),
+        &[":3: seq 3: foreign"],
+    ),
+    (
+        "foreign line between",
+        |l| l.insert(2, "{}".into()),
+        &[":3: seq 3: foreign"],
+    ),
+    (
+        "empty line",
+        |l| l.insert(2, String::new()),
+        &[":3: seq 3: foreign"],
+    ),
+    (
+        "JSON of another form",
+        |l| l[2] = "[1,2]".into(),
+        &[":3: seq 3: foreign"],
+    ),
+    (
+        "huge line",
+        |l| l[2] = "x".repeat(MAX_LINE_BYTES * 3),
+        &[":3: seq 3: foreign: foreign line: longer"],
+    ),
+    (
+        "huge number",
+        |l| l[1] = l[1].replace("\"seq\":2", "\"seq\":99999999999999999999"),
+        &[":2: seq 2: foreign"],
+    ),
+];
+
 #[test]
 fn edits_cuts_reorders_and_replays_are_found_with_their_place() {
-    let table: &[Tamper] = &[
-        (
-            "cut in the middle",
-            |l| {
-                l.remove(2);
-            },
-            &[":3: seq 4: cut: record 3 is missing"],
-        ),
-        (
-            "cut of several",
-            |l| {
-                l.drain(1..4);
-            },
-            &[":2: seq 5: cut: records 2 to 4 are missing"],
-        ),
-        (
-            "cut at the start",
-            |l| {
-                l.remove(0);
-            },
-            &[":1: seq 2: cut: the file begins with record 2"],
-        ),
-        (
-            "cut at the end",
-            |l| {
-                l.pop();
-            },
-            &[": seq 6: cut: head.json names record 6, but the log ends at record 5"],
-        ),
-        (
-            "everything cut",
-            |l| l.clear(),
-            &["head.json names record 6, but the log ends at record 0"],
-        ),
-        (
-            "two swapped",
-            |l| l.swap(2, 3),
-            &[":3: seq 4: cut", ":4: seq 3: reordered"],
-        ),
-        (
-            "last two swapped",
-            |l| l.swap(4, 5),
-            &[":5: seq 6: cut", ":6: seq 5: reordered"],
-        ),
-        (
-            "one replayed at the end",
-            |l| l.push(l[1].clone()),
-            &[":7: seq 2: replayed"],
-        ),
-        (
-            "one doubled in place",
-            |l| l.insert(3, l[2].clone()),
-            &[":4: seq 3: replayed"],
-        ),
-        (
-            "all replayed",
-            |l| l.extend(l.clone()),
-            &[":7: seq 1: replayed"],
-        ),
-        (
-            "text edited",
-            |l| l[1] = l[1].replace("3 times", "2 times"),
-            &[":2: seq 2: edited: record 2 was edited"],
-        ),
-        (
-            "step edited",
-            |l| l[1] = l[1].replace("\"step\":1", "\"step\":9"),
-            &[":2: seq 2: edited"],
-        ),
-        (
-            "number edited",
-            |l| l[1] = l[1].replace("\"seq\":2", "\"seq\":9"),
-            &[":2: seq 2: edited"],
-        ),
-        (
-            "hash edited",
-            |l| l[1] = l[1].replace("\"hash\":\"", "\"hash\":\"0"),
-            &[":2: seq 2: edited"],
-        ),
-        (
-            "blank added to the line",
-            |l| l[1] = l[1].replace("\"seq\":2", "\"seq\": 2"),
-            &[":2: seq 2: edited: record 2 was edited: it is not written"],
-        ),
-        (
-            "fields in another order",
-            |l| {
-                l[1] = l[1].replace(
-                    "\"run\":\"run-17\",\"step\":1",
-                    "\"step\":1,\"run\":\"run-17\"",
-                )
-            },
-            &[":2: seq 2: edited"],
-        ),
-        (
-            "field added",
-            |l| l[1] = l[1].replace("{\"seq\"", "{\"note\":1,\"seq\""),
-            &[":2: seq 2: foreign", "unknown field"],
-        ),
-        (
-            "field said twice",
-            |l| l[1] = l[1].replace("{\"seq\":2", "{\"seq\":2,\"seq\":2"),
-            &[":2: seq 2: foreign", "duplicate field"],
-        ),
-        (
-            "field removed",
-            |l| l[1] = l[1].replace("\"outcome\":null,", ""),
-            &[":2: seq 2: edited"],
-        ),
-        (
-            "unknown kind",
-            |l| l[1] = l[1].replace("step-began", "step-begun"),
-            &[":2: seq 2: foreign", "unknown variant"],
-        ),
-        (
-            "foreign line",
-            |l| l[2] = "hello".into(),
-            &[":3: seq 3: foreign"],
-        ),
-        (
-            "foreign line between",
-            |l| l.insert(2, "{}".into()),
-            &[":3: seq 3: foreign"],
-        ),
-        (
-            "empty line",
-            |l| l.insert(2, String::new()),
-            &[":3: seq 3: foreign"],
-        ),
-        (
-            "JSON of another form",
-            |l| l[2] = "[1,2]".into(),
-            &[":3: seq 3: foreign"],
-        ),
-        (
-            "huge line",
-            |l| l[2] = "x".repeat(MAX_LINE_BYTES * 3),
-            &[":3: seq 3: foreign: foreign line: longer"],
-        ),
-        (
-            "huge number",
-            |l| l[1] = l[1].replace("\"seq\":2", "\"seq\":99999999999999999999"),
-            &[":2: seq 2: foreign"],
-        ),
-    ];
-    for (name, tamper, wanted) in table {
+    for (name, tamper, wanted) in TAMPERINGS {
         let (_temp, dir) = log_of(6);
         let path = files(&dir).remove(0);
         let mut content = lines(&path);
@@ -199,9 +200,12 @@ fn edits_cuts_reorders_and_replays_are_found_with_their_place() {
     }
 }
 
+/// What is done to a file, and the kind of the error when the log is opened over it.
+type Damage = (&'static str, fn(&Path), &'static str);
+
 #[test]
 fn damage_to_files_is_found_and_never_written_over() {
-    let table: &[(&str, fn(&Path), &str)] = &[
+    let table: &[Damage] = &[
         (
             "not text",
             |path| fs::write(path, b"\xff\xfe\n").expect("write"),

@@ -72,7 +72,7 @@ impl Verification {
 /// Proves the log in `dir`. `anchors` are heads from elsewhere (a slot's annotation, another machine's notes): each must be
 /// in the log. The head file beside the log is used too, where it is there.
 ///
-/// *Cost*: reads every file once, about 100 MB/s; memory stays that of one line.
+/// *Cost*: reads every file once; memory stays that of one line.
 ///
 /// # Errors
 /// A directory that cannot be read. What is wrong with the log itself is in the answer.

@@ -56,29 +56,8 @@ pub fn render_explain(case: &CaseView, paint: Paint) -> String {
             ),
         );
     }
-    for (index, gate) in case.gates.iter().enumerate() {
-        let answer = match gate.answer.as_str() {
-            "pass" => paint.good(&format!("{:<7}", gate.answer)),
-            "wait" => paint.warn(&format!("{:<7}", gate.answer)),
-            _ => paint.bad(&format!("{:<7}", gate.answer)),
-        };
-        let until = gate
-            .until
-            .as_ref()
-            .map(|at| format!(" (until {at})"))
-            .unwrap_or_default();
-        line(
-            if index == 0 { "gates" } else { "" },
-            &format!("{:<10} {answer} {}{until}", gate.gate, gate.why),
-        );
-    }
-    if !case.gates.is_empty() {
-        let slot = if case.gates.iter().all(|gate| gate.answer == "pass") {
-            "asked when the run starts"
-        } else {
-            "not asked while a gate does not pass"
-        };
-        line("", &format!("{:<10} -       {slot}", "slot"));
+    for (index, text) in gate_lines(case, paint).iter().enumerate() {
+        line(if index == 0 { "gates" } else { "" }, text);
     }
     if !case.runs.is_empty() {
         line("runs", &case.runs.join(", "));
@@ -88,6 +67,38 @@ pub fn render_explain(case: &CaseView, paint: Paint) -> String {
     }
     line("next", &case.next);
     out
+}
+
+/// Every gate with its answer, and the slot that is asked last.
+fn gate_lines(case: &CaseView, paint: Paint) -> Vec<String> {
+    let mut lines: Vec<String> = case
+        .gates
+        .iter()
+        .map(|gate| {
+            let word = format!("{:<7}", gate.answer);
+            let answer = match gate.answer.as_str() {
+                "pass" => paint.good(&word),
+                "wait" => paint.warn(&word),
+                _ => paint.bad(&word),
+            };
+            let until = gate
+                .until
+                .as_ref()
+                .map(|at| format!(" (until {at})"))
+                .unwrap_or_default();
+            format!("{:<10} {answer} {}{until}", gate.gate, gate.why)
+        })
+        .collect();
+    if !case.gates.is_empty() {
+        let passes = case.gates.iter().all(|gate| gate.answer == "pass");
+        let slot = if passes {
+            "asked when the run starts"
+        } else {
+            "not asked while a gate does not pass"
+        };
+        lines.push(format!("{:<10} -       {slot}", "slot"));
+    }
+    lines
 }
 
 /// One line a case.

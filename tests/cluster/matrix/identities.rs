@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::case::Want::{Allow, Deny, Unknown};
-use super::case::{Case, DRY, RBAC, Scene, run};
+use super::case::{Case, DRY, RBAC, Scene, lease, run};
 use crate::api::Answer;
-use crate::fleet::{ACCOUNT, LEASES, mint, token};
+use crate::fleet::{ACCOUNT, CONFIG_MAPS, LEASES, mint, token};
+use crate::process::until;
 
 const UNBOUND: &str = "the token is not bound to a pod on a node";
 
@@ -28,6 +29,62 @@ fn only_the_token_of_a_pod_on_the_node_speaks_for_the_node() {
     }
     run(&scene, CASES);
 }
+
+#[test]
+fn an_operator_frees_slots_and_rules_over_breakers_and_limits() {
+    let scene = Scene::new("operator");
+    scene.plane.pki().user("operator", "op", "people");
+    let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+        "name": "nodemend-operator" });
+    let binding = json!({ "metadata": { "name": "op" }, "roleRef": role,
+        "subjects": [{ "kind": "User", "name": "op" }] });
+    let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/nodemend/rolebindings";
+    scene
+        .admin
+        .create(path, &binding)
+        .expect("bind the operator's role");
+    let operator = scene.plane.caller("operator");
+    until("the role is in force", Duration::from_secs(10), || {
+        operator.get(LEASES).is_success()
+    });
+    run(&scene, OPERATOR);
+}
+
+const OPERATOR: &[Case] = &[
+    ("an operator frees a slot", Allow, |s| {
+        let held = s.held(&s.own, "slot.cluster.0");
+        s.plane
+            .caller("operator")
+            .delete_exactly(&lease("slot.cluster.0"), &held)
+    }),
+    ("an operator takes a slot", Deny(RBAC), |s| {
+        s.plane
+            .caller("operator")
+            .create(LEASES, &s.own.lease("slot.cluster.0"))
+    }),
+    ("an operator changes who holds a slot", Deny(RBAC), |s| {
+        let held = s.held(&s.own, "slot.cluster.0");
+        s.plane
+            .caller("operator")
+            .replace(&lease("slot.cluster.0"), &held)
+    }),
+    ("an operator pulls the stop cord", Allow, |s| {
+        let object = json!({ "metadata": { "name": "breaker-stop" } });
+        s.plane
+            .caller("operator")
+            .create(&format!("{CONFIG_MAPS}?dryRun=All"), &object)
+    }),
+    ("an operator sets the limits", Allow, |s| {
+        let path = format!("{CONFIG_MAPS}/limits?dryRun=All");
+        s.plane
+            .caller("operator")
+            .merge(&path, &json!({ "data": { "cluster": "2" } }))
+    }),
+    ("an operator annotates a Node", Deny(RBAC), |s| {
+        let patch = json!({ "metadata": { "annotations": { "nodemend.io/mode": "auto" } } });
+        s.plane.caller("operator").patch(&s.own.node_path(), &patch)
+    }),
+];
 
 const CASES: &[Case] = &[
     ("the agent's own token", Allow, |s| slot(s, &s.own.token)),

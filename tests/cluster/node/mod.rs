@@ -4,6 +4,7 @@
 //! Its overlay is mounted in a mount namespace that dies with it, its processes in cgroups of its
 //! own; dropping it, or the death of the test, ends everything.
 
+pub mod fault;
 pub mod root;
 
 // Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
@@ -33,6 +34,7 @@ use crate::process::{Process, until};
 const BOOT: &str = include_str!("../../lab/node/boot.sh");
 /// Five seconds on two idle cores for two nodes.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+const GONE_WITHIN: Duration = Duration::from_secs(20);
 const COMMAND_LIMIT: &str = "40";
 
 /// A node of a control plane.
@@ -189,6 +191,23 @@ impl Node {
         text(&output.stdout)
     }
 
+    /// Process `inside` of the node, as this machine numbers it.
+    pub fn outside(&self, inside: i32) -> Pid {
+        let leader = self.leader().expect("the node is on");
+        let ours = fs::read_link(format!("/proc/{leader}/ns/pid")).expect("PID 1 is there");
+        let entries = fs::read_dir("/proc").expect("/proc");
+        let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let mut of_node = ids.filter(|id: &i32| {
+            fs::read_link(format!("/proc/{id}/ns/pid")).is_ok_and(|namespace| namespace == ours)
+        });
+        let found = of_node.find(|id| {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            line.and_then(|ids| ids.split_whitespace().last()?.parse().ok()) == Some(inside)
+        });
+        Pid::from_raw(found.unwrap_or_else(|| panic!("no process {inside} on {}", self.name)))
+    }
+
     /// Its PID 1, as this machine numbers it.
     ///
     /// # Errors
@@ -212,7 +231,9 @@ impl Drop for Node {
             // It may have ended by itself.
             kill(child, Signal::SIGKILL).ok();
         }
-        self.process.kill();
+        // It ends with its PID 1, and that only after every other process of the node: killed
+        // earlier, it would leave some that still sit in the cgroups.
+        self.process.end_within(GONE_WITHIN);
     }
 }
 

@@ -143,7 +143,7 @@ fn power_cut_in_the_middle_of_a_step_does_not_repeat_it_after_the_boot() -> Resu
     run_closed(&agent, REEXEC)?;
     let story = agent.story()?;
     ensure!(
-        story.count("run-opened", SILENT_BUS) == 1,
+        story.runs(SILENT_BUS).len() == 1,
         "old evidence acted again:\n{story}"
     );
     let began = journals(&node)?

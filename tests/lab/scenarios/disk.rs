@@ -100,7 +100,7 @@ fn damaged_journal_stops_every_mend_until_a_person_looked() -> Result<()> {
     *byte ^= 1;
     fs::write(&file, &bytes)?;
     let muted_again = MutedBus::on(&node)?;
-    let runs_before = agent.story()?.count("run-opened", SILENT_BUS);
+    let runs_before = agent.story()?.runs(SILENT_BUS).len();
     agent.start()?;
     throughout("no run on a damaged journal", LONG_ENOUGH, || {
         ensure!(
@@ -110,7 +110,7 @@ fn damaged_journal_stops_every_mend_until_a_person_looked() -> Result<()> {
         );
         let story = agent.story()?;
         ensure!(
-            story.count("run-opened", SILENT_BUS) == runs_before,
+            story.runs(SILENT_BUS).len() == runs_before,
             "it acted:\n{story}"
         );
         Ok(())

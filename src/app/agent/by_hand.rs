@@ -1,0 +1,169 @@
+//! `nodemend playbook run`: a person starts a playbook on this machine, without a running agent.
+
+use super::boot::{self, Built, Plan};
+use super::process;
+use super::scribe::outcome_text;
+use super::sight::chain;
+use crate::app::cli::{Common, Output};
+use crate::app::{Exit, world};
+use crate::document::{Place, Problems};
+use crate::executor::{Outcome, RunEnd};
+use crate::host::clock;
+use crate::policy::{Blocked, Disruption, Mode, OptIn};
+use crate::report::audit::{Decision, Entry, RecordKind};
+use crate::signal::Subject;
+use std::fmt::Write;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Runs the command.
+///
+/// # Errors
+/// A playbook that is not there, settings that cannot be used, or anything that keeps this machine from acting.
+pub async fn run(
+    common: &Common,
+    playbook: &str,
+    subject: &str,
+    dry_run: bool,
+) -> Result<(String, Exit), Vec<Problems>> {
+    let config = world::load_config(common).map_err(|problems| vec![problems])?;
+    let plan = Plan {
+        node: world::node_name(None, &config),
+        host: world::host(common),
+        state_dir: world::state_dir(common),
+        standalone: true,
+        cluster: None,
+        metrics: Arc::default(),
+        config,
+    };
+    let Built { core, shelf, stops } = boot::build(&plan)?;
+    if let Some(past) = shelf.open_runs().next() {
+        return Err(refused(format!(
+            "{} is still open; start the agent, which goes on with it",
+            past.run
+        )));
+    }
+    if let Some((_, why)) = stops.first() {
+        return Err(refused(why.clone()));
+    }
+    let Some(runs) = &core.runs else {
+        return Err(refused("runs cannot be carried out here".to_owned()));
+    };
+    let (news, inbox) = mpsc::channel(process::INBOX);
+    let mut tasks = JoinSet::new();
+    for input in boot::inputs_of(&plan.config, &core) {
+        core.turn(input, &news).await;
+    }
+    // The engine itself acts on nothing meanwhile: a person is at work.
+    core.turn(crate::engine::Input::OptIn(OptIn::default()), &news)
+        .await;
+    process::spawn_probes(&plan.host, &plan.state_dir, &core, &news, &mut tasks);
+    let (engine, engine_news) = (Arc::clone(&core), news.clone());
+    tasks.spawn(async move {
+        engine.obey(inbox, engine_news).await;
+        "engine"
+    });
+    process::first_pass(&core).await;
+    let (id, version) = playbook.split_once('@').unwrap_or((playbook, ""));
+    let subject = Subject::named(subject);
+    let decision = core
+        .engine()
+        .clear_by_hand(id, &subject, person(&plan), clock::now());
+    match decision {
+        None => Err(refused(format!(
+            "no playbook `{id}`; nodemend playbook list names them all"
+        ))),
+        Some(Err(blocked)) => Ok((gates_text(&blocked), Exit::Found)),
+        Some(Ok((cleared, _)))
+            if !version.is_empty() && *cleared.proposal().playbook.version != *version =>
+        {
+            let newest = &cleared.proposal().playbook.version;
+            Err(refused(format!(
+                "only the newest trusted version runs, which is {newest}; leave out @{version}"
+            )))
+        }
+        Some(Ok((cleared, _))) if dry_run => {
+            let course = runs.course(&core, &cleared).map_err(refused)?;
+            let steps: Vec<_> = course.legs.iter().map(|leg| leg.kind.to_string()).collect();
+            Ok((
+                format!(
+                    "every gate passes; would run {id}: {}\nnodemend playbook plan {id} shows each step\n",
+                    steps.join(", ")
+                ),
+                Exit::Fine,
+            ))
+        }
+        Some(Ok((cleared, run))) => {
+            let ledger = core.engine().ledger().cloned();
+            core.keep_now(ledger).await.map_err(refused)?;
+            let mut entry = Entry::of(RecordKind::Decided);
+            entry.signature = Some(cleared.proposal().signature.clone());
+            entry.playbook = Some(cleared.proposal().playbook.clone());
+            entry.run = Some(run);
+            entry.decision = Some(Decision::Act);
+            entry.opt_in = Some(cleared.opt_in().version.to_string());
+            entry.reasons.push(cleared.opt_in().source.to_string());
+            core.scribe.write(entry).await.map_err(refused)?;
+            let course = runs.course(&core, &cleared).map_err(refused)?;
+            let end = runs
+                .runner
+                .treat(cleared, run, course, core.reins.subscribe())
+                .await;
+            Ok(told(common, &end))
+        }
+    }
+}
+
+fn refused(why: String) -> Vec<Problems> {
+    let mut problems = Problems::of("playbook run");
+    problems.add(Place::default(), why);
+    vec![problems]
+}
+
+/// The person stands for mode and class; the configuration's ceiling holds for people too.
+fn person(plan: &Plan) -> OptIn {
+    OptIn {
+        source: Arc::from(format!("by hand, uid {}", nix::unistd::getuid())),
+        version: Arc::clone(&plan.config.digest),
+        mode: Mode::Auto,
+        allow: Disruption::Reboot.min(plan.config.ceiling.allow),
+        pause: plan.config.node.pause.as_deref().map(Arc::from),
+        approved: Vec::new(),
+        trouble: Vec::new(),
+    }
+}
+
+fn gates_text(blocked: &Blocked) -> String {
+    blocked
+        .answers
+        .iter()
+        .fold("not now:\n".to_owned(), |mut text, answer| {
+            writeln!(
+                text,
+                "  {:<10} {:<7} {}",
+                answer.gate,
+                answer.ruling.word(),
+                answer.ruling.why()
+            )
+            .ok();
+            text
+        })
+}
+
+fn told(common: &Common, end: &RunEnd) -> (String, Exit) {
+    let (word, exit) = match end {
+        RunEnd::Closed(outcome @ Outcome::Mended) => (outcome_text(outcome), Exit::Fine),
+        RunEnd::Closed(outcome) => (outcome_text(outcome), Exit::Found),
+        RunEnd::Left => ("left open".to_owned(), Exit::Found),
+        RunEnd::NoSlot(error) => (format!("no slot: {}", chain(error)), Exit::CannotTell),
+        RunEnd::Halted(halt) => (format!("halted: {}", chain(halt)), Exit::CannotTell),
+    };
+    match common.output {
+        Output::Text => (format!("{word}\n"), exit),
+        Output::Json => (
+            format!("{}\n", serde_json::json!({ "outcome": word })),
+            exit,
+        ),
+    }
+}

@@ -1,0 +1,380 @@
+//! `filesystem`: size and free space of each mount.
+//!
+//! `statfs` hangs where its server or device hangs. This collector runs on a worker; mounts of
+//! kinds that depend on another machine or another process each get a thread of their own
+//! besides, so that a dead one costs its own series only and is asked again once it returns.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::statfs::statfs;
+use tokio::sync::Notify;
+
+use crate::collectors::entry::{Collector, Entry, Flag, Lane, Sources, Turn};
+use crate::collectors::error::{CollectError, SetupError};
+use crate::collectors::settings::{Filter, Settings};
+use crate::collectors::source::apart::{Apart, Work};
+use crate::collectors::source::mounts::{Mount, MountTable, major_minor};
+use crate::collectors::source::roots::Root;
+use crate::exposition::family::{Family, Head};
+use crate::exposition::label::Labels;
+use crate::exposition::page::Page;
+
+const SOURCE: &str = "statfs(2) of each mount in /proc/1/mountinfo";
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family::gauge(name, help).from(SOURCE)
+}
+
+const ERROR: Family = gauge(
+    "node_filesystem_device_error",
+    "Whether an error occurred while getting statistics for the given device.",
+)
+.differs("label device_error (why) only where there is an error; empty labels mean the same");
+const READ_ONLY: Family =
+    gauge("node_filesystem_readonly", "Filesystem read-only status.").from("/proc/1/mountinfo");
+const MOUNT_INFO: Family = gauge(
+    "node_filesystem_mount_info",
+    "Filesystem mount information.",
+)
+.from("/proc/1/mountinfo");
+const SIZES: [Family; 5] = [
+    gauge("node_filesystem_size_bytes", "Filesystem size in bytes.").unit("bytes"),
+    gauge(
+        "node_filesystem_free_bytes",
+        "Filesystem free space in bytes.",
+    )
+    .unit("bytes"),
+    gauge(
+        "node_filesystem_avail_bytes",
+        "Filesystem space available to non-root users in bytes.",
+    )
+    .unit("bytes"),
+    gauge("node_filesystem_files", "Filesystem total file nodes."),
+    gauge(
+        "node_filesystem_files_free",
+        "Filesystem total free file nodes.",
+    ),
+];
+
+const POINTS_EXCLUDE: &str = "collector.filesystem.mount-points-exclude";
+const POINTS_INCLUDE: &str = "collector.filesystem.mount-points-include";
+const TYPES_EXCLUDE: &str = "collector.filesystem.fs-types-exclude";
+const TYPES_INCLUDE: &str = "collector.filesystem.fs-types-include";
+const TIMEOUT: &str = "collector.filesystem.mount-timeout";
+const WORKERS: &str = "collector.filesystem.stat-workers";
+
+/// Kinds that the kernel answers from its own memory. All others may wait for somebody.
+const LOCAL: [&str; 22] = [
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "ramfs", "vfat", "msdos", "exfat", "f2fs",
+    "jfs", "reiserfs", "nilfs2", "erofs", "squashfs", "iso9660", "udf", "hfsplus", "ntfs3", "zfs",
+    "bcachefs",
+];
+
+/// The table's line.
+pub const ENTRY: Entry = Entry {
+    name: "filesystem",
+    enabled: true,
+    lane: Lane::Apart,
+    flags: &[
+        Flag::value(
+            POINTS_EXCLUDE,
+            "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)",
+            "Regexp of mount points to exclude for filesystem collector (mutually exclusive to mount-points-include).",
+        ),
+        Flag::optional(
+            POINTS_INCLUDE,
+            "Regexp of mount points to include for filesystem collector (mutually exclusive to mount-points-exclude).",
+        ),
+        Flag::value(
+            TYPES_EXCLUDE,
+            "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$",
+            "Regexp of filesystem types to exclude for filesystem collector (mutually exclusive to fs-types-include).",
+        ),
+        Flag::optional(
+            TYPES_INCLUDE,
+            "Regexp of filesystem types to include for filesystem collector (mutually exclusive to fs-types-exclude).",
+        ),
+        Flag::value(
+            TIMEOUT,
+            "5s",
+            "How long to wait for a mount to respond; never longer than the page may take.",
+        ),
+        Flag::value(
+            WORKERS,
+            "4",
+            "Taken for compatibility; threads are started as mounts hang.",
+        ),
+    ],
+    families: &[
+        ERROR, READ_ONLY, MOUNT_INFO, SIZES[0], SIZES[1], SIZES[2], SIZES[3], SIZES[4],
+    ],
+    open,
+};
+
+struct Filesystem {
+    root: Root,
+    table: MountTable,
+    points: Filter,
+    types: Filter,
+    mounts: Vec<Known>,
+    remote: Apart<Statfs>,
+    heads: [Head; 5],
+    error: Head,
+    read_only: Head,
+    info: Head,
+}
+
+/// A mount that is shown.
+struct Known {
+    mount: Mount,
+    labels: Labels,
+    info: Option<Labels>,
+    seat: Seat,
+    numbers: Result<Numbers, Why>,
+    /// The labels with the reason of an error, made when it first happens.
+    failed: Option<(Why, Labels)>,
+}
+
+enum Seat {
+    Local(PathBuf),
+    Remote(u64),
+}
+
+type Numbers = [f64; 5];
+
+/// Why there are no numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Failed(Errno),
+    Stuck,
+}
+
+/// One `statfs` on a thread of its own.
+struct Statfs {
+    path: PathBuf,
+    numbers: Result<Numbers, Errno>,
+}
+
+impl Work for Statfs {
+    type Order = ();
+
+    fn run(&mut self, (): (), _: &mut Vec<u8>) {
+        self.numbers = numbers(&self.path);
+    }
+}
+
+fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupError> {
+    let filter = |include: &'static str, exclude: &'static str| match settings.text(include) {
+        // An include takes the place of the default exclude.
+        Some(_) => settings.filter(include, ""),
+        None => settings.filter("", exclude),
+    };
+    let limit = settings
+        .duration(TIMEOUT)?
+        .unwrap_or(Duration::from_secs(5));
+    Ok(Box::new(Filesystem {
+        root: sources.roots.rootfs.clone(),
+        table: MountTable::new(&sources.roots.procfs),
+        points: filter(POINTS_INCLUDE, POINTS_EXCLUDE)?,
+        types: filter(TYPES_INCLUDE, TYPES_EXCLUDE)?,
+        mounts: Vec::new(),
+        remote: Apart::new("scrape-statfs", Arc::new(Notify::new())).within(limit),
+        heads: SIZES.each_ref().map(Head::of),
+        error: Head::of(&ERROR),
+        read_only: Head::of(&READ_ONLY),
+        info: Head::of(&MOUNT_INFO),
+    }))
+}
+
+impl Collector for Filesystem {
+    fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
+        if self.table.changed() {
+            let mounts = self.table.read()?;
+            self.take(mounts);
+        }
+        self.remote.begin(turn.number, (), |_| true);
+        for known in &mut self.mounts {
+            if let Seat::Local(path) = &known.seat {
+                known.numbers = numbers(path).map_err(Why::Failed);
+            }
+        }
+        self.remote.settle();
+        for known in &mut self.mounts {
+            if let Seat::Remote(id) = known.seat {
+                let looked = self
+                    .remote
+                    .look(id, |done| done.numbers.map_err(Why::Failed));
+                known.numbers = looked.unwrap_or(Err(Why::Stuck));
+            }
+            known.note_error();
+        }
+        self.write(turn.page);
+        Ok(())
+    }
+}
+
+impl Filesystem {
+    /// Takes a new mount table and keeps what is known of the mounts that stayed.
+    fn take(&mut self, mounts: Vec<Mount>) {
+        let mut old = std::mem::take(&mut self.mounts);
+        old.sort_unstable_by(|a, b| a.mount.cmp(&b.mount));
+        let mut old: Vec<Option<Known>> = old.into_iter().map(Some).collect();
+        for mut mount in mounts {
+            let Some(point) = self.host_point(&mount.point) else {
+                continue;
+            };
+            mount.point = point;
+            if self.points.is_ignored(&mount.point) || self.types.is_ignored(&mount.kind) {
+                continue;
+            }
+            let place = old.binary_search_by(|slot| match slot {
+                Some(known) => known.mount.cmp(&mount),
+                None => std::cmp::Ordering::Less,
+            });
+            let kept = place
+                .ok()
+                .and_then(|place| old.get_mut(place))
+                .and_then(Option::take);
+            let known = kept.unwrap_or_else(|| self.meet(mount));
+            self.mounts.push(known);
+        }
+        for known in old.into_iter().flatten() {
+            if let Seat::Remote(id) = known.seat {
+                self.remote.remove(id);
+            }
+        }
+    }
+
+    /// A mount point without the prefix under which the host's root is seen.
+    fn host_point(&self, point: &[u8]) -> Option<Vec<u8>> {
+        let prefix = self.root.path().as_os_str().as_bytes();
+        if prefix == b"/" {
+            return Some(point.to_vec());
+        }
+        let stripped = point.strip_prefix(prefix).unwrap_or(point);
+        Some(if stripped.is_empty() {
+            b"/".to_vec()
+        } else {
+            stripped.to_vec()
+        })
+    }
+
+    fn meet(&self, mount: Mount) -> Known {
+        let below = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
+        let path = self.root.path().join(Path::new(OsStr::from_bytes(below)));
+        let is_local = LOCAL.iter().any(|kind| kind.as_bytes() == mount.kind);
+        let seat = if is_local {
+            Seat::Local(path)
+        } else {
+            Seat::Remote(self.remote.add(Statfs {
+                path,
+                numbers: Err(Errno::EAGAIN),
+            }))
+        };
+        let info = major_minor(&mount.number).map(|(major, minor)| {
+            Labels::new(&[
+                ("device", &mount.device),
+                ("major", major),
+                ("minor", minor),
+                ("mountpoint", &mount.point),
+            ])
+        });
+        let labels = mount_labels(&mount, None);
+        Known {
+            labels,
+            info,
+            mount,
+            seat,
+            numbers: Err(Why::Stuck),
+            failed: None,
+        }
+    }
+
+    fn write(&self, page: &mut Page) {
+        let mut family = page.family(&self.error);
+        for known in &self.mounts {
+            family.flag(known.state_labels(), known.failed.is_some());
+        }
+        drop(family);
+        let mut family = page.family(&self.read_only);
+        for known in &self.mounts {
+            family.flag(known.state_labels(), known.mount.is_read_only);
+        }
+        drop(family);
+        for (place, head) in self.heads.iter().enumerate() {
+            let mut family = page.family(head);
+            for known in &self.mounts {
+                if let Some(number) = known.numbers.as_ref().ok().and_then(|all| all.get(place)) {
+                    family.float(&known.labels, *number);
+                }
+            }
+        }
+        let mut family = page.family(&self.info);
+        let answered = self.mounts.iter().filter(|known| known.failed.is_none());
+        for labels in answered.filter_map(|known| known.info.as_ref()) {
+            family.flag(labels, true);
+        }
+    }
+}
+
+impl Known {
+    /// The labels of the two families that are there even if the mount does not answer.
+    fn state_labels(&self) -> &Labels {
+        self.failed
+            .as_ref()
+            .map_or(&self.labels, |(_, labels)| labels)
+    }
+
+    fn note_error(&mut self) {
+        match self.numbers {
+            Ok(_) => self.failed = None,
+            Err(why) => {
+                if self.failed.as_ref().is_none_or(|(known, _)| *known != why) {
+                    let text = match why {
+                        // node_exporter's words.
+                        Why::Stuck => "mountpoint timeout".to_owned(),
+                        Why::Failed(errno) => go_text(errno),
+                    };
+                    self.failed = Some((why, mount_labels(&self.mount, Some(&text))));
+                }
+            }
+        }
+    }
+}
+
+/// An error's text as Go has it: libc's with a small first letter.
+fn go_text(errno: Errno) -> String {
+    let mut text = errno.desc().to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    text
+}
+
+fn mount_labels(mount: &Mount, error: Option<&str>) -> Labels {
+    let mut pairs: Vec<(&str, &[u8])> = vec![("device", &mount.device)];
+    if let Some(text) = error {
+        pairs.push(("device_error", text.as_bytes()));
+    }
+    pairs.extend([
+        ("fstype", mount.kind.as_slice()),
+        ("mountpoint", &mount.point),
+    ]);
+    Labels::new(&pairs)
+}
+
+fn numbers(path: &Path) -> Result<Numbers, Errno> {
+    let stat = statfs(path)?;
+    let block = stat.block_size() as f64;
+    Ok([
+        stat.blocks() as f64 * block,
+        stat.blocks_free() as f64 * block,
+        stat.blocks_available() as f64 * block,
+        stat.files() as f64,
+        stat.files_free() as f64,
+    ])
+}

@@ -1,0 +1,109 @@
+//! `docs/metrics.md`, made from the collectors' table, so that it cannot say anything else than
+//! the code does.
+
+use std::fmt::Write;
+
+use crate::collectors::entry::Entry;
+use crate::exposition::family::Family;
+use crate::scrape::page;
+
+const HEAD: &str = "\
+# Metrics
+
+Made from the code (`src/scrape/docs.rs`); do not edit. A test compares.
+
+The page at `/metrics` has node_exporter's families with the same names, types, help, labels and
+values, so that dashboards, alerts and recording rules work unchanged. The model is the newest
+release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags have its names
+(`--collector.NAME`, `--no-collector.NAME`, `--path.procfs`, ...), and a scrape may ask for
+`?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
+
+## How the page differs as a whole
+- A source that does not answer before its deadline (250 ms at first, up to 2 s for one that is slow
+  but does answer) costs its own series only: its `node_scrape_collector_success` is 0, and
+  `nodemend_scrape_stuck_threads` counts the thread until it returns.
+- Devices are looked for again when the kernel tells of one, and at least once a minute; a
+  collector without any device repeats its last success until then, with a duration of 0.
+- Names that are not UTF-8 show U+FFFD for the broken bytes; node_exporter ends in a panic.
+- A family or series that a broken file names twice is shown once.
+- `node_filesystem_purgeable_bytes` is left out: it is macOS' and always 0 on Linux.
+- node_exporter's own `go_*`, `process_*`, `promhttp_*` and `node_exporter_build_info` are left
+  out; ours are the `nodemend_*` families.
+- An empty label is the same as no label to Prometheus; `device_error` is only written on an error.
+
+";
+
+/// The page's documentation: every collector of `table`, its flags and families, and then the
+/// families that the product adds (name, type, help).
+pub fn render(table: &[&Entry], own: &[(&str, &str, &str)]) -> String {
+    let mut out = String::from(HEAD);
+    for entry in table {
+        let state = if entry.enabled { "on" } else { "off" };
+        line(
+            &mut out,
+            format_args!("## {} ({state} by default)\n", entry.name),
+        );
+        for flag in entry.flags {
+            let default = match flag.default {
+                Some("") | None => String::new(),
+                Some(default) => format!(" Default `{}`.", cell(default)),
+            };
+            line(
+                &mut out,
+                format_args!("- `--{}`: {}{default}", flag.name, flag.help),
+            );
+        }
+        if !entry.flags.is_empty() {
+            out.push('\n');
+        }
+        table_of(&mut out, entry.families);
+    }
+    line(&mut out, format_args!("## The page itself\n"));
+    table_of(&mut out, &page::FAMILIES);
+    line(&mut out, format_args!("## What node_exporter lacks\n"));
+    line(
+        &mut out,
+        format_args!("| family | type | help |\n|---|---|---|"),
+    );
+    for (name, kind, help) in own {
+        line(
+            &mut out,
+            format_args!("| `{name}` | {kind} | {} |", cell(help)),
+        );
+    }
+    out
+}
+
+fn table_of(out: &mut String, families: &[Family]) {
+    line(
+        out,
+        format_args!("| family | type | unit | help | source | differs |"),
+    );
+    line(out, format_args!("|---|---|---|---|---|---|"));
+    for family in families {
+        line(
+            out,
+            format_args!(
+                "| `{}` | {} | {} | {} | {} | {} |",
+                family.name,
+                family.kind.word(),
+                family.unit,
+                cell(family.help),
+                cell(family.source),
+                cell(family.differs),
+            ),
+        );
+    }
+    out.push('\n');
+}
+
+/// Text that cannot end a table's cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;")
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let written = writeln!(out, "{text}");
+    debug_assert!(written.is_ok());
+}

@@ -1,0 +1,122 @@
+//! A filesystem that never answers: a FUSE mount whose server does not read. Needs root.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nodemend::collectors::TABLE;
+use nodemend::scrape::page::ScrapePage;
+use nodemend::scrape::selection::Selection;
+
+use super::page::{Parsed, settings_of};
+
+/// A mount that hangs until its device is closed.
+struct Hung {
+    device: Option<File>,
+    dir: tempfile::TempDir,
+}
+
+impl Hung {
+    fn new() -> Hung {
+        let dir = tempfile::tempdir().unwrap();
+        let device = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .expect("fuse");
+        let options = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0",
+            device.as_raw_fd()
+        );
+        let point = dir.path();
+        mount(
+            Some("hung"),
+            point,
+            Some("fuse"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .expect("mounting needs root");
+        Hung {
+            device: Some(device),
+            dir,
+        }
+    }
+
+    /// Lets everybody go who waits for it: they get an error.
+    fn answer(&mut self) {
+        self.device = None;
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        self.device = None;
+        umount2(self.dir.path(), MntFlags::MNT_DETACH).expect("the mount is still there");
+    }
+}
+
+fn tree(mounts: &[(&Path, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("proc/1")).unwrap();
+    std::fs::create_dir_all(dir.path().join("sys")).unwrap();
+    let line = |(number, (path, kind)): (usize, &(&Path, &str))| {
+        format!(
+            "{number} 1 0:{number} / {} rw - {kind} d{number} rw\n",
+            path.display()
+        )
+    };
+    let text: String = mounts.iter().enumerate().map(line).collect();
+    std::fs::write(dir.path().join("proc/1/mountinfo"), text).unwrap();
+    std::fs::write(dir.path().join("proc/loadavg"), "0.5 1 2 1/100 7\n").unwrap();
+    dir
+}
+
+fn page_of(page: &mut ScrapePage) -> (Parsed, Duration) {
+    let began = Instant::now();
+    let text = String::from_utf8(page.render(&Selection::All).to_vec()).unwrap();
+    (Parsed::of(&text), began.elapsed())
+}
+
+#[test]
+fn hung_mount_costs_its_own_series_once_a_moment_and_comes_back() {
+    let mut hung = Hung::new();
+    let well = tempfile::tempdir().unwrap();
+    let tree = tree(&[(hung.dir.path(), "fuse"), (well.path(), "tmpfs")]);
+    let mut settings = settings_of(tree.path());
+    settings.roots.rootfs = nodemend::collectors::source::roots::Roots::host().rootfs;
+    let mut page = ScrapePage::new(&settings, TABLE).unwrap();
+    let point = hung.dir.path().display().to_string();
+    let well_point = well.path().display().to_string();
+    let stuck = [
+        ("device", "d0"),
+        ("device_error", "mountpoint timeout"),
+        ("fstype", "fuse"),
+        ("mountpoint", point.as_str()),
+    ];
+    let fine = [
+        ("device", "d1"),
+        ("fstype", "tmpfs"),
+        ("mountpoint", well_point.as_str()),
+    ];
+    for turn in 0..4 {
+        let (parsed, took) = page_of(&mut page);
+        assert_eq!(parsed.get("node_load1", &[]), Some(0.5));
+        assert_eq!(
+            parsed.get("node_filesystem_device_error", &stuck),
+            Some(1.0)
+        );
+        assert!(parsed.get("node_filesystem_size_bytes", &fine).is_some());
+        let most = Duration::from_millis(if turn == 0 { 1500 } else { 400 });
+        assert!(took < most, "turn {turn} took {took:?}");
+    }
+    hung.answer();
+    // The thread returns with an error, and the mount is asked again: no longer a timeout.
+    let back = (0..1000).any(|_| {
+        let (parsed, _) = page_of(&mut page);
+        parsed.get("node_filesystem_device_error", &stuck).is_none()
+    });
+    assert!(back);
+}

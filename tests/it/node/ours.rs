@@ -1,0 +1,65 @@
+//! Our page over a tree.
+
+use std::path::Path;
+
+use nodemend::collectors::TABLE;
+use nodemend::collectors::settings::Settings;
+use nodemend::collectors::source::roots::Roots;
+use nodemend::scrape::page::ScrapePage;
+use nodemend::scrape::selection::Selection;
+
+/// The collectors that this comparison is about.
+pub const COLLECTORS: [&str; 29] = [
+    "bonding",
+    "btrfs",
+    "buddyinfo",
+    "cgroups",
+    "cpufreq",
+    "dmi",
+    "edac",
+    "fibrechannel",
+    "hwmon",
+    "infiniband",
+    "interrupts",
+    "ipvs",
+    "ksmd",
+    "mdadm",
+    "mountstats",
+    "nfs",
+    "nfsd",
+    "nvme",
+    "os",
+    "powersupplyclass",
+    "processes",
+    "rapl",
+    "slabinfo",
+    "tapestats",
+    "thermal_zone",
+    "watchdog",
+    "xfs",
+    "zfs",
+    "selinux",
+];
+
+/// A page of `collectors` over the tree at `root`.
+pub fn scrape_page(root: &Path, collectors: &[&str]) -> ScrapePage {
+    let roots = Roots::at(
+        &root.join("proc"),
+        &root.join("sys"),
+        root,
+        &root.join("udev"),
+    );
+    let mut settings = Settings::defaults(roots, TABLE);
+    for entry in TABLE {
+        let on = collectors.contains(&entry.name);
+        settings.set(&format!("collector.{}", entry.name), &on.to_string());
+    }
+    ScrapePage::new(&settings, TABLE).unwrap()
+}
+
+/// The text of one page, with the place of the tree taken out of it.
+pub fn text(root: &Path, collectors: &[&str]) -> String {
+    let mut page = scrape_page(root, collectors);
+    let text = String::from_utf8(page.render(&Selection::All).to_vec()).unwrap();
+    text.replace(root.to_str().unwrap(), "ROOT")
+}
