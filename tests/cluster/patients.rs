@@ -157,7 +157,7 @@ fn impatient_signature() -> String {
     let (head, cases) = text.split_once("\ncases:").expect("it has cases");
     assert!(head.contains("for: 2 checks") && !cases.is_empty());
     format!(
-        "{}\ncases: []\n",
+        "{}\ncases:\n  - name: differs\n    given: {{ kernel.sysctl.matches: {{ x: [no] }} }}\n    expect: present\n",
         head.replace("for: 2 checks", "for: 1 check")
     )
 }

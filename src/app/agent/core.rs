@@ -11,7 +11,7 @@ use crate::diagnosis::{CaseChange, ChangeKind};
 use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
 use crate::executor::Rein;
 use crate::host::clock;
-use crate::policy::{Blocked, CaseId, Cleared, Mode, OptIn, RunId};
+use crate::policy::{Blocked, CaseId, Cleared, Mode, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
@@ -286,7 +286,7 @@ impl Core {
         }
     }
 
-    async fn record(&self, entry: Entry) {
+    pub(super) async fn record(&self, entry: Entry) {
         // A failed write is kept by the log itself, and turns into a stop cord at the end of the turn.
         if let Err(why) = self.scribe.write(entry).await {
             tracing::error!(why, "audit record not written");
@@ -468,38 +468,5 @@ impl Core {
             }
             None => ControlAnswer::done("resumed"),
         }
-    }
-
-    /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
-    pub async fn apply_opt_in(self: &Arc<Self>, opt_in: OptIn, news: &mpsc::Sender<Message>) {
-        let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
-            (Some(reason), _, _) => Some(format!("paused: {reason}")),
-            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
-            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
-            _ => None,
-        };
-        if let Some(why) = stop {
-            self.reins.send_replace(Rein::Stop(why));
-        }
-        self.turn(Input::OptIn(opt_in), news).await;
-    }
-
-    async fn load(self: &Arc<Self>, config: &Config, news: &mpsc::Sender<Message>) {
-        self.metrics.note_reload(true);
-        for input in super::boot::inputs_of(config, self) {
-            match input {
-                Input::OptIn(opt_in) => self.apply_opt_in(opt_in, news).await,
-                other => self.turn(other, news).await,
-            }
-        }
-        let mut entry = Entry::of(RecordKind::ConfigLoaded);
-        entry.opt_in = Some(config.digest.to_string());
-        entry.reasons.push(config.origin.to_string());
-        self.record(entry).await;
-        tracing::info!(
-            origin = &*config.origin,
-            digest = &*config.digest,
-            "configuration loaded"
-        );
     }
 }

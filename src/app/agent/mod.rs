@@ -12,6 +12,7 @@ mod reporter;
 mod runs;
 mod scribe;
 mod server;
+mod settings;
 mod sight;
 mod store;
 mod told;

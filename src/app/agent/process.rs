@@ -103,8 +103,12 @@ async fn connect(
     let tally: Tally = Arc::new(move |verb, resource, code| {
         metrics.note_request(verb.word(), resource.word(), code);
     });
-    crate::app::clusters::connect(args.kubeconfig.as_deref(), args.namespace.as_deref(), tally)
-        .await
+    crate::app::clusters::connect(
+        args.access.kubeconfig.as_deref(),
+        args.access.namespace.as_deref(),
+        tally,
+    )
+    .await
 }
 
 fn spawn_cluster(
