@@ -175,6 +175,13 @@ impl ApiSlots {
                 }
             })
             .collect();
+        // Without any slot ever there is nothing to queue for.
+        if let Some(none) = wants.iter().find(|want| want.cap == 0) {
+            return Err(LeaseError::Refused(Refusal::Full {
+                domain: Arc::clone(&none.domain),
+                cap: 0,
+            }));
+        }
         let mut scene = self.scene();
         scene.signature = cleared.proposal().signature.to_string();
         scene.limits = limits;
@@ -319,10 +326,18 @@ impl ApiSlots {
     }
 
     async fn ask_turn(&self) -> Result<Answer, LeaseError> {
-        let (signature, limits, free) = {
+        let (signature, limits, free, full) = {
             let scene = self.scene();
-            let free = domains::free_slots(&scene.wants, &scene.taken);
-            (scene.signature.clone(), scene.limits.clone(), free)
+            let scarcest = domains::free_slots(&scene.wants, &scene.taken);
+            let full = scarcest.filter(|(free, _)| *free == 0).map(|(_, want)| {
+                let domain = Arc::clone(&want.domain);
+                Refusal::Full {
+                    domain,
+                    cap: want.cap,
+                }
+            });
+            let free = scarcest.map_or(0, |(free, _)| free);
+            (scene.signature.clone(), scene.limits.clone(), free, full)
         };
         let call = self
             .call(Verb::List, Resource::Leases, "")
@@ -339,7 +354,7 @@ impl ApiSlots {
         let turn = domains::turn_of(&self.node, &signature, &claims, free, line);
         Ok(Answer::Turn(match turn {
             Turn::Go => Ok(()),
-            Turn::Wait(why) => Err(why),
+            Turn::Wait(why) => Err(full.map_or(why, |full| full.to_string())),
             Turn::Storm(why) => {
                 self.open_breaker(&signature, &why).await;
                 Err(why)

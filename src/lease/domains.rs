@@ -247,8 +247,8 @@ pub fn turn_of(node: &str, signature: &str, claims: &[Claim], free: u64, storm_l
     }
 }
 
-/// How many slots are free where they are scarcest. `taken` are the names of all slots that there are.
-pub fn free_slots(wants: &[Want], taken: &BTreeSet<SlotName>) -> u64 {
+/// How many slots are free where they are scarcest, and where that is. `taken` are the names of all slots that there are.
+pub fn free_slots<'a>(wants: &'a [Want], taken: &BTreeSet<SlotName>) -> Option<(u64, &'a Want)> {
     let free = |want: &Want| {
         let used = taken
             .iter()
@@ -256,7 +256,10 @@ pub fn free_slots(wants: &[Want], taken: &BTreeSet<SlotName>) -> u64 {
             .count() as u64;
         u64::from(want.cap).saturating_sub(used)
     };
-    wants.iter().map(free).min().unwrap_or(0)
+    wants
+        .iter()
+        .map(|want| (free(want), want))
+        .min_by_key(|(free, _)| *free)
 }
 
 #[cfg(test)]

@@ -223,6 +223,7 @@ async fn put_in_force(
     };
     let fresh = side.keep(view, had_runs);
     core.apply_opt_in(side.opt_in(), news).await;
+    side.changed.notify_one();
     for case in fresh {
         tracing::info!(%case, "approved by annotation");
         core.turn(Input::Approve(case), news).await;
