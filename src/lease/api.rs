@@ -254,10 +254,13 @@ impl ApiSlots {
         let owner = self.owner()?;
         let labels = json!({ KIND_LABEL: "slot" });
         let mut lease = self.lease(&held.name.to_string(), labels, tag, &owner.uid);
-        if let Some(meta) = lease.get_mut("metadata") {
+        if let Some(meta) = lease
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+        {
             // Both are conditions: a PUT without them would overwrite, or create anew.
-            meta["uid"] = json!(*held.uid);
-            meta["resourceVersion"] = json!(*held.version);
+            meta.insert("uid".to_owned(), json!(*held.uid));
+            meta.insert("resourceVersion".to_owned(), json!(*held.version));
         }
         let call = self
             .call(Verb::Update, Resource::Leases, &held.name.to_string())

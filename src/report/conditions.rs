@@ -116,8 +116,8 @@ pub fn conditions_patch(changed: &[(&str, &Told, bool)], retired: &[String], now
             "type": kind, "status": if told.is_problem { "True" } else { "False" },
             "reason": told.reason, "message": told.message, "lastHeartbeatTime": now,
         });
-        if *flips {
-            one["lastTransitionTime"] = json!(now);
+        if let Some(fields) = one.as_object_mut().filter(|_| *flips) {
+            fields.insert("lastTransitionTime".to_owned(), json!(now));
         }
         list.push(one);
     }

@@ -221,3 +221,26 @@ fn a_breaker_stops_a_sick_node_and_its_removal_lets_it_go_on() {
     patient.await_told("run-closed", Duration::from_secs(300));
     assert!(patient.is_well());
 }
+
+#[test]
+fn a_node_that_is_deleted_while_it_holds_a_slot_frees_it_and_does_nothing_more() {
+    let scene = Scene::with_controllers("deleted");
+    scene.set_limits(&json!({ "cluster": "1", "zone-a": "1" }));
+    let mut patient = Patient::admit(&scene.plane, "node-p", &auto());
+    until("the agent has seen its node", MENDED_WITHIN, || {
+        patient.process.ensure_alive();
+        note(&scene, "node-p", "nodemend.io/state") == "healthy"
+    });
+    patient.fall_sick();
+    // The soak of five seconds begins here; the slot is held through it.
+    patient.await_told("step-applied", MENDED_WITHIN);
+    scene
+        .admin
+        .delete(&patient.agent.node_path())
+        .expect("remove the Node");
+    until("the slots of the lost Node are gone", MENDED_WITHIN, || {
+        leases(&scene).is_empty()
+    });
+    patient.process.ensure_alive();
+    assert_eq!(patient.told("step-began").len(), 1, "one step and no more");
+}
