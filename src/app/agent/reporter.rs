@@ -41,9 +41,10 @@ pub async fn report(core: Arc<Core>, side: Arc<ClusterSide>) {
     let mut rest = MIN_REST;
     loop {
         let idle = tokio::time::timeout(HEARTBEAT, side.changed.notified());
-        let is_beat = idle.await.is_err();
+        // Woken by a change or by the time for a heartbeat: what is due is decided by what the server has.
+        idle.await.ok();
         loop {
-            match tell(&core, &side, &mut sent, &mut events, is_beat).await {
+            match tell(&core, &side, &mut sent, &mut events).await {
                 Ok(()) => {
                     rest = MIN_REST;
                     break;
@@ -68,7 +69,6 @@ async fn tell(
     side: &ClusterSide,
     sent: &mut Sent,
     events: &mut EventBook,
-    is_beat: bool,
 ) -> Result<(), ApiError> {
     let Some(view) = side.view() else {
         return Ok(());
@@ -78,7 +78,7 @@ async fn tell(
         *sent = known_of(&view, &telling);
         sent.retired = retired(side, &view, &telling).await?;
     }
-    tell_conditions(side, &telling, sent, is_beat).await?;
+    tell_conditions(side, &telling, sent).await?;
     tell_notes(side, &telling, sent).await?;
     tell_events(side, &view, events).await
 }
@@ -132,10 +132,9 @@ async fn tell_conditions(
     side: &ClusterSide,
     telling: &Telling,
     sent: &mut Sent,
-    is_beat: bool,
 ) -> Result<(), ApiError> {
     let now = clock::now();
-    let beats = is_beat && now.uptime.since(sent.beat) >= HEARTBEAT;
+    let beats = now.uptime.since(sent.beat) >= HEARTBEAT;
     let mut changed: Vec<(&str, &Told, bool)> = Vec::new();
     for (kind, told) in &telling.conditions {
         let before = sent.conditions.get(kind);
