@@ -1,6 +1,12 @@
 //! What a default page costs in the steady state, counted, not timed: no allocation, no open, at
 //! most 40 system calls. A binary of its own, because it counts every allocation of the process.
 //! Needs strace.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests may stop at the first surprise, and start processes"
+)]
 
 use std::alloc::System;
 use std::collections::BTreeMap;

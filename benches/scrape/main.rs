@@ -190,9 +190,13 @@ fn memory_and_cpu(options: &Options) {
         };
         let running = Running::start(&kind);
         let mut client = Client::connect(running.port, false);
-        (0..100).for_each(|_| drop(client.scrape()));
+        for _ in 0..100 {
+            client.scrape();
+        }
         let (early, cpu) = (running.resident_kib(), running.cpu_seconds());
-        (0..count).for_each(|_| drop(client.scrape()));
+        for _ in 0..count {
+            client.scrape();
+        }
         let late = running.resident_kib();
         let per_scrape = (running.cpu_seconds() - cpu) / count as f64;
         let port = running.port;
@@ -200,7 +204,9 @@ fn memory_and_cpu(options: &Options) {
             for _ in 0..8 {
                 scope.spawn(|| {
                     let mut client = Client::connect(port, false);
-                    (0..50).for_each(|_| drop(client.scrape()));
+                    for _ in 0..50 {
+                        client.scrape();
+                    }
                 });
             }
         });

@@ -78,6 +78,10 @@ impl Collector for Bonding {
             let net = self.root.join("class/net");
             let bond = |name: &[u8]| Bond::new(&net, name, self.root.is_kernel());
             self.bonds = words(&self.listed).map(bond).collect();
+            // Names that are no text may look the same as labels.
+            self.bonds
+                .sort_by(|one, other| one.labels.cmp(&other.labels));
+            self.bonds.dedup_by(|one, other| one.labels == other.labels);
         }
         let mut result = Ok(());
         let net = self.root.join("class/net");

@@ -121,6 +121,9 @@ impl Flag {
     }
 }
 
+/// Makes a collector from the operator's settings.
+pub type Open = fn(&Settings, &Sources) -> Result<Box<dyn Collector>, SetupError>;
+
 /// One line of the table.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -135,7 +138,7 @@ pub struct Entry {
     /// Its families.
     pub families: &'static [Family],
     /// Makes it from the operator's settings.
-    pub open: fn(&Settings, &Sources) -> Result<Box<dyn Collector>, SetupError>,
+    pub open: Open,
 }
 
 impl std::fmt::Debug for Entry {

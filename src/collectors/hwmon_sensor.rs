@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn names_are_taken_apart_or_refused() {
-        let cases: [(&str, Option<(&str, u64, &str)>); 11] = [
+        type Case = (&'static str, Option<(&'static str, u64, &'static str)>);
+        let cases: [Case; 11] = [
             ("temp1_crit_alarm", Some(("temp", 1, "crit_alarm"))),
             ("in0_input", Some(("in", 0, "input"))),
             ("pwm1", Some(("pwm", 1, ""))),

@@ -16,6 +16,8 @@ pub mod source;
 pub mod arp;
 pub mod bonding;
 pub mod btrfs;
+pub mod buddyinfo;
+pub mod cgroups;
 pub mod conntrack;
 pub mod cpu;
 pub mod cpu_info;
@@ -32,13 +34,17 @@ pub mod hwmon;
 pub mod hwmon_sensor;
 pub mod infiniband;
 pub mod infiniband_table;
+pub mod interrupts;
 pub mod ipvs;
 pub mod kernel_hung;
 pub mod ksmd;
 pub mod loadavg;
 pub mod mdadm;
 pub mod meminfo;
+pub mod mountstats;
+pub mod mountstats_table;
 pub mod netclass;
+pub mod netclass_table;
 pub mod netdev;
 pub mod netstat;
 pub mod nfs;
@@ -49,13 +55,18 @@ pub mod os;
 pub mod powersupplyclass;
 pub mod powersupplyclass_table;
 pub mod pressure;
+pub mod processes;
+pub mod qdisc;
 pub mod rapl;
 pub mod schedstat;
 pub mod selinux;
+pub mod slabinfo;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod systemd;
 pub mod tapestats;
+pub mod tcpstat;
 pub mod text_format;
 pub mod textfile;
 pub mod thermal_zone;
@@ -76,6 +87,8 @@ pub static TABLE: &[&Entry] = &[
     &arp::ENTRY,
     &bonding::ENTRY,
     &btrfs::ENTRY,
+    &buddyinfo::ENTRY,
+    &cgroups::ENTRY,
     &conntrack::ENTRY,
     &cpu::ENTRY,
     &cpufreq::ENTRY,
@@ -88,12 +101,14 @@ pub static TABLE: &[&Entry] = &[
     &filesystem::ENTRY,
     &hwmon::ENTRY,
     &infiniband::ENTRY,
+    &interrupts::ENTRY,
     &ipvs::ENTRY,
     &kernel_hung::ENTRY,
     &ksmd::ENTRY,
     &loadavg::ENTRY,
     &mdadm::ENTRY,
     &meminfo::ENTRY,
+    &mountstats::ENTRY,
     &netclass::ENTRY,
     &netdev::ENTRY,
     &netstat::ENTRY,
@@ -103,13 +118,18 @@ pub static TABLE: &[&Entry] = &[
     &os::ENTRY,
     &powersupplyclass::ENTRY,
     &pressure::ENTRY,
+    &processes::ENTRY,
+    &qdisc::ENTRY,
     &rapl::ENTRY,
     &schedstat::ENTRY,
     &selinux::ENTRY,
+    &slabinfo::ENTRY,
     &sockstat::ENTRY,
     &softnet::ENTRY,
     &stat::ENTRY,
+    &systemd::ENTRY,
     &tapestats::ENTRY,
+    &tcpstat::ENTRY,
     &textfile::ENTRY,
     &thermal_zone::ENTRY,
     &time::ENTRY,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::collectors::entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
+use crate::collectors::netclass_table::{FILES, INFO, PROPERTIES, Properties, UP};
 use crate::collectors::settings::{Filter, Settings};
 use crate::collectors::source::dir::{child, names};
 use crate::collectors::source::held::word;
@@ -12,138 +13,9 @@ use crate::collectors::source::known::Known;
 use crate::collectors::source::links::{Link, Links};
 use crate::collectors::source::scan::{hex, number, signed};
 use crate::collectors::source::shared::lock;
-use crate::exposition::family::{Family, Head};
+use crate::exposition::family::Head;
 use crate::exposition::label::Labels;
 use crate::exposition::page::Page;
-
-const SOURCE: &str = "RTM_GETLINK, or /sys/class/net/<device>";
-const UP: Family = Family::gauge(
-    "node_network_up",
-    "Value is 1 if operstate is 'up', 0 otherwise.",
-)
-.from(SOURCE);
-const INFO: Family = Family::gauge(
-    "node_network_info",
-    "Non-numeric data from /sys/class/net/<iface>, value is always 1.",
-)
-.from(SOURCE)
-.differs("label adminstate as in node_exporter 1.6 and later");
-
-const fn gauge(name: &'static str, help: &'static str, source: &'static str) -> Family {
-    Family::gauge(name, help).from(source)
-}
-const fn counter(name: &'static str, help: &'static str) -> Family {
-    Family::counter(name, help).from(SOURCE)
-}
-
-/// The numbers, in the order of [`Properties`].
-const PROPERTIES: [Family; 17] = [
-    gauge(
-        "node_network_address_assign_type",
-        "Network device property: address_assign_type",
-        "/sys/class/net/<device>/addr_assign_type",
-    ),
-    gauge(
-        "node_network_carrier",
-        "Network device property: carrier",
-        SOURCE,
-    ),
-    counter(
-        "node_network_carrier_changes_total",
-        "Network device property: carrier_changes_total",
-    ),
-    counter(
-        "node_network_carrier_up_changes_total",
-        "Network device property: carrier_up_changes_total",
-    ),
-    counter(
-        "node_network_carrier_down_changes_total",
-        "Network device property: carrier_down_changes_total",
-    ),
-    gauge(
-        "node_network_device_id",
-        "Network device property: device_id",
-        "/sys/class/net/<device>/dev_id",
-    ),
-    gauge(
-        "node_network_dormant",
-        "Network device property: dormant",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_flags",
-        "Network device property: flags",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_iface_id",
-        "Network device property: iface_id",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_iface_link",
-        "Network device property: iface_link",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_iface_link_mode",
-        "Network device property: iface_link_mode",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_mtu_bytes",
-        "Network device property: mtu_bytes",
-        SOURCE,
-    )
-    .unit("bytes"),
-    gauge(
-        "node_network_name_assign_type",
-        "Network device property: name_assign_type",
-        "/sys/class/net/<device>/name_assign_type",
-    ),
-    gauge(
-        "node_network_net_dev_group",
-        "Network device property: net_dev_group",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_speed_bytes",
-        "Network device property: speed_bytes",
-        "/sys/class/net/<device>/speed",
-    )
-    .unit("bytes per second"),
-    gauge(
-        "node_network_transmit_queue_length",
-        "Network device property: transmit_queue_length",
-        SOURCE,
-    ),
-    gauge(
-        "node_network_protocol_type",
-        "Network device property: protocol_type",
-        SOURCE,
-    ),
-];
-type Properties = [Option<i64>; PROPERTIES.len()];
-/// The same properties as files below `/sys/class/net/<device>`.
-const FILES: [&str; PROPERTIES.len()] = [
-    "addr_assign_type",
-    "carrier",
-    "carrier_changes",
-    "carrier_up_count",
-    "carrier_down_count",
-    "dev_id",
-    "dormant",
-    "flags",
-    "ifindex",
-    "iflink",
-    "link_mode",
-    "mtu",
-    "name_assign_type",
-    "netdev_group",
-    "speed",
-    "tx_queue_len",
-    "type",
-];
 
 const IGNORED: &str = "collector.netclass.ignored-devices";
 const INVALID_SPEED: &str = "collector.netclass.ignore-invalid-speed";
@@ -166,6 +38,10 @@ const STATES: [&str; 7] = [
 ];
 
 /// The table's line.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which refuses an index out of bounds"
+)]
 pub const ENTRY: Entry = Entry {
     name: "netclass",
     enabled: true,
@@ -205,6 +81,8 @@ struct NetClass {
     info: Head,
     heads: [Head; PROPERTIES.len()],
     devices: Known<Device>,
+    /// The links of this turn; kept for its memory.
+    now: Vec<Link>,
 }
 
 struct Device {
@@ -232,6 +110,7 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
         info: Head::of(&INFO),
         heads: PROPERTIES.each_ref().map(Head::of),
         devices: Known::default(),
+        now: Vec::new(),
     }))
 }
 
@@ -240,10 +119,13 @@ impl Collector for NetClass {
         self.devices.rewind();
         match self.links.clone() {
             Some(links) => {
-                let mut links = lock(&links);
-                for link in links.of_turn(turn.number)? {
+                // Copied out, so that a sysfs read that hangs does not hold the links of `netdev`.
+                let mut now = std::mem::take(&mut self.now);
+                let count = copy(lock(&links).of_turn(turn.number)?, &mut now);
+                for link in now.iter().take(count) {
                     self.take_link(link, turn.number, turn.epoch);
                 }
+                self.now = now;
             }
             None => self.read_sysfs(turn.number)?,
         }
@@ -428,6 +310,17 @@ impl Device {
             }
         }
     }
+}
+
+/// Copies links over older ones, reusing their memory; returns how many there are.
+fn copy(links: &[Link], now: &mut Vec<Link>) -> usize {
+    if now.len() < links.len() {
+        now.resize_with(links.len(), Link::default);
+    }
+    for (slot, link) in now.iter_mut().zip(links) {
+        slot.clone_from(link);
+    }
+    links.len()
 }
 
 /// sysfs shows the device's own flags, netlink those that `dev_get_flags()` makes of them.

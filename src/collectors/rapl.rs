@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn zones_are_numbered_by_name_or_by_count() {
         let mut counts = BTreeMap::new();
-        let cases: [(&[u8], (&[u8], u64)); 6] = [
+        type Case<'a> = (&'a [u8], (&'a [u8], u64));
+        let cases: [Case<'_>; 6] = [
             (b"package-1", (b"package", 1)),
             (b"dram", (b"dram", 0)),
             (b"dram", (b"dram", 1)),

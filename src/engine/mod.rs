@@ -4,13 +4,17 @@
 //! days of it in a second.
 
 mod ledger;
+mod limits;
 mod news;
 mod remedy;
+mod stance;
 mod turn;
 #[cfg(test)]
 mod week;
 
 pub use ledger::{KnownAttempt, Ledger, LedgerCase, LedgerError};
+pub use limits::Limits;
 pub use news::{Ending, RunNews};
 pub use remedy::{Remedies, Remedy};
-pub use turn::{Command, Engine, Input, Limits, Stance};
+pub use stance::Stance;
+pub use turn::{Command, Engine, Input};

@@ -1,48 +1,16 @@
 //! One turn of the engine.
 
 use super::ledger::Ledger;
+use super::limits::Limits;
 use super::news::{Ending, RunNews};
 use super::remedy::{Remedies, Remedy};
+use super::stance::Stance;
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
-use crate::policy::{
-    Blocked, CaseId, Cleared, Disruption, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId, Window,
-};
+use crate::policy::{Blocked, CaseId, Cleared, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId};
 use crate::signal::{Batch, MissingReason, Subject, Timestamp, Uptime};
 use crate::signatures::{Judge, Judgement, Rulebook};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What the operator set, apart from the node's own settings.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Windows in which disruptive runs may start. Empty means always.
-    pub windows: Vec<Window>,
-    /// The most attempts per signature in the span.
-    pub max_attempts: u32,
-    /// The span over which attempts are counted.
-    pub attempts_span: Duration,
-    /// The least time between attempts at the same signature.
-    pub cooldown: Duration,
-    /// The highest disruption class that this setup can carry out, and why not more.
-    pub capable: (Disruption, Arc<str>),
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            windows: Vec::new(),
-            // safety.md, I10: at most 3 runs per node and signature in 24 h.
-            max_attempts: 3,
-            attempts_span: Duration::from_secs(86_400),
-            cooldown: Duration::from_secs(600),
-            capable: (
-                Disruption::Restart,
-                Arc::from("draining and rebooting are not built yet"),
-            ),
-        }
-    }
-}
 
 /// What happens to the engine.
 #[derive(Debug)]
@@ -90,23 +58,6 @@ pub enum Command {
     },
     /// The ledger changed.
     Persist,
-}
-
-/// What stands between an open case and its mend, or what is under way.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Stance {
-    /// Its signature names no playbook.
-    ReportOnly,
-    /// Its signature names a playbook that is not there.
-    NoPlaybook(String),
-    /// A run is under way.
-    Treating(RunId),
-    /// It is over, or going over, by itself.
-    Clearing,
-    /// The gates as they answer now, and what would be run.
-    Gated(Box<Blocked>),
-    /// Every gate passes; it will be carried out.
-    Ready,
 }
 
 /// The agent's decisions.

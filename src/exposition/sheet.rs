@@ -63,11 +63,20 @@ impl Sheet {
         }
     }
 
-    /// Writes every column that has samples and forgets the samples.
+    /// Writes every column that has samples, by labels, and forgets the samples. Of samples with
+    /// the same labels (two devices that give themselves the same name) one is written, because
+    /// a scraper refuses the second.
     pub fn write(&mut self, page: &mut Page) {
         for column in &mut self.columns {
+            let cells = &mut column.cells;
+            if !cells.is_sorted_by(|one, other| one.0 < other.0) {
+                cells.sort_unstable_by(|one, other| {
+                    one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+                });
+                cells.dedup_by(|one, other| one.0 == other.0);
+            }
             let mut family = page.family(&column.head);
-            for (labels, value) in column.cells.drain(..) {
+            for (labels, value) in cells.drain(..) {
                 family.float(&labels, value);
             }
         }
@@ -113,6 +122,21 @@ mod tests {
                  # HELP c C.\n# TYPE c untyped\nc{d=\"x\"} 1e+06\nc{d=\"y\"} 1e+06\n"
             );
         }
+    }
+
+    #[test]
+    fn samples_with_the_same_labels_are_written_once() {
+        let mut sheet = Sheet::of(&[Family::gauge("a", "A.")]);
+        let labels = |name: &[u8]| Arc::new(Labels::new(&[("d", name)]));
+        for (name, value) in [(b"y", 2.0), (b"x", 3.0), (b"y", 1.0)] {
+            sheet.put(0, &labels(name), value);
+        }
+        let mut page = Page::new();
+        sheet.write(&mut page);
+        assert_eq!(
+            String::from_utf8_lossy(page.text()),
+            "# HELP a A.\n# TYPE a gauge\na{d=\"x\"} 3\na{d=\"y\"} 1\n"
+        );
     }
 
     #[test]

@@ -8,12 +8,12 @@ use super::error::LeaseError;
 use super::exchange::{Answer, Found, HOLD, Refusal, Request, Want};
 use super::keeper::{SlotStore, Tag};
 use super::name::SlotName;
-use crate::host::cluster::{ApiError, BadObject, Call, Cluster, Fields, NodeView, Resource, Verb};
+use super::objects::{SlotLease, micro_time, no, number_of, unproved, written};
+use crate::host::cluster::{ApiError, Call, Cluster, Fields, NodeView, Resource, Verb};
 use crate::host::{BoxFuture, clock};
 use crate::policy::{Cleared, RunId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many objects one page of a list holds.
@@ -455,95 +455,4 @@ impl SlotStore for ApiSlots {
             answer.unwrap_or_else(|error| Answer::Silent(error.to_string()))
         })
     }
-}
-
-/// A slot's Lease, as far as it matters.
-pub(super) struct SlotLease {
-    name: SlotName,
-    uid: String,
-    version: String,
-    holder: String,
-    owner: String,
-    run: String,
-    inherited: bool,
-}
-
-impl SlotLease {
-    pub(super) fn read(object: &Value) -> Result<Self, BadObject> {
-        let fields = Fields::of(object, "Lease");
-        let name = fields
-            .text("/metadata/name")?
-            .parse()
-            .map_err(|error| fields.bad("/metadata/name", format!("is no slot: {error}")))?;
-        let run = fields.maybe_text("/metadata/annotations/nodemend.io~1run")?;
-        let inherited = fields.maybe_text("/metadata/annotations/nodemend.io~1inherited")?;
-        Ok(Self {
-            name,
-            // Not understood counts as inherited: such a slot is kept.
-            inherited: !matches!(inherited, None | Some("false")),
-            uid: fields.text("/metadata/uid")?.to_owned(),
-            version: fields.text("/metadata/resourceVersion")?.to_owned(),
-            holder: fields
-                .maybe_text("/spec/holderIdentity")?
-                .unwrap_or_default()
-                .to_owned(),
-            owner: fields
-                .maybe_text("/metadata/ownerReferences/0/uid")?
-                .unwrap_or_default()
-                .to_owned(),
-            run: run.unwrap_or_default().to_owned(),
-        })
-    }
-
-    fn found(&self) -> Found {
-        Found {
-            name: self.name.clone(),
-            uid: Arc::from(self.uid.as_str()),
-            version: Arc::from(self.version.as_str()),
-        }
-    }
-}
-
-fn written(object: &Value) -> Answer {
-    let fields = Fields::of(object, "Lease");
-    match (
-        fields.text("/metadata/uid"),
-        fields.text("/metadata/resourceVersion"),
-    ) {
-        (Ok(uid), Ok(version)) => Answer::Written {
-            uid: Arc::from(uid),
-            version: Arc::from(version),
-        },
-        // The write may have been made, but nothing proves it.
-        (Err(error), _) | (_, Err(error)) => Answer::Silent(error.to_string()),
-    }
-}
-
-/// What a refusal of a write or read of our own slot means.
-fn no(error: &ApiError) -> Answer {
-    match error.code() {
-        Some(404) => Answer::Gone,
-        Some(409) => Answer::Changed,
-        _ if error.is_final() => Answer::Denied(error.to_string()),
-        _ => Answer::Silent(error.to_string()),
-    }
-}
-
-fn unproved(error: impl std::fmt::Display) -> LeaseError {
-    LeaseError::Unproved {
-        why: error.to_string(),
-    }
-}
-
-/// The form of Lease times: microseconds, always.
-fn micro_time(microseconds: i64) -> Option<String> {
-    let time = jiff::Timestamp::from_microsecond(microseconds).ok()?;
-    Some(format!("{time:.6}"))
-}
-
-/// A number that spreads nodes over slots.
-fn number_of(node: &str) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    node.hash(&mut hasher);
-    (hasher.finish() >> 33) as u32
 }

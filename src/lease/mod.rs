@@ -17,6 +17,7 @@ mod local;
 #[cfg(test)]
 mod local_tests;
 mod name;
+mod objects;
 mod permit;
 mod slot;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::diagnosis::CaseState;
 use crate::engine::Engine;
 use crate::policy::{Blocked, Mode, gates};
 use crate::report::model::ProbeView;
-use crate::signal::{LogSource, Reading, Subject, Value};
+use crate::signal::{Form, KeySpec, LogSource, Reading, Timeline, Unit};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
@@ -50,7 +50,6 @@ families! {
     REQUESTS = "nodemend_api_requests_total", "counter", "Calls to the API server, by verb, resource and HTTP status; 0 is no answer.";
     RECORDS = "nodemend_audit_records_total", "counter", "Audit records written.";
     WRITE_FAILURES = "nodemend_audit_write_failures_total", "counter", "Audit records that could not be written.";
-    SERIAL = "nodemend_systemd_bus_serial", "gauge", "PID 1's message counter on the system bus.";
     MODE = "nodemend_mode", "gauge", "The mode in force: 1 for it, 0 for the others.";
     RELOAD = "nodemend_config_last_reload_successful", "gauge", "Whether the configuration was understood when it was read last.";
     STOPPED = "nodemend_stopped", "gauge", "Whether something keeps this agent from starting any run.";
@@ -197,6 +196,7 @@ impl AgentMetrics {
             write_gates(&mut writer, counters, present.engine);
             write_sources(&mut writer, counters, present.probes);
             write_state(&mut writer, counters, present);
+            write_signals(&mut writer, present.engine.judge().timeline());
         });
     }
 }
@@ -365,6 +365,52 @@ fn write_sources(writer: &mut Writer<'_>, counters: &Counters, probes: &[ProbeVi
     }
 }
 
+/// How many subjects of one signal are shown: a page must not grow with what somebody creates on the node.
+const MAX_SUBJECTS: usize = 500;
+
+/// The family of a signal: `systemd.bus.serial` is `nodemend_systemd_bus_serial`. Its unit stands last, as everywhere.
+pub fn signal_family(spec: &KeySpec) -> String {
+    let unit = match spec.unit {
+        Unit::Seconds => "_seconds",
+        Unit::Bytes => "_bytes",
+        Unit::Ratio => "_ratio",
+        Unit::PerSecond => "_per_second",
+        Unit::None => "",
+    };
+    let name = spec.name.replace('.', "_");
+    if name.ends_with(unit) {
+        format!("nodemend_{name}")
+    } else {
+        format!("nodemend_{name}{unit}")
+    }
+}
+
+/// Every fresh reading that is a number or a truth: what the rules see, anybody can graph.
+fn write_signals(writer: &mut Writer<'_>, timeline: &Timeline) {
+    for entry in timeline
+        .catalogue()
+        .iter()
+        .filter(|entry| entry.spec.form != Form::Text)
+    {
+        let name = signal_family(entry.spec);
+        let help = entry.spec.help;
+        writer.text(format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        let label = entry.spec.per.map(|what| what.replace(' ', "_"));
+        for subject in timeline.subjects(entry.spec.name).take(MAX_SUBJECTS) {
+            let Reading::Fresh { value, .. } = timeline.latest(entry.spec.name, subject) else {
+                continue;
+            };
+            let Some(number) = value.as_number() else {
+                continue;
+            };
+            match &label {
+                Some(label) => writer.value(&name, &[(label, subject.as_str())], number),
+                None => writer.value(&name, &[], number),
+            }
+        }
+    }
+}
+
 fn write_state(writer: &mut Writer<'_>, counters: &Counters, present: &Present<'_>) {
     writer.head(SLOT);
     if counters.domains.is_empty() {
@@ -386,17 +432,6 @@ fn write_state(writer: &mut Writer<'_>, counters: &Counters, present: &Present<'
     }
     writer.single(RECORDS, present.audit.0 as f64);
     writer.single(WRITE_FAILURES, present.audit.1 as f64);
-    if let Reading::Fresh {
-        value: Value::Integer(serial),
-        ..
-    } = present
-        .engine
-        .judge()
-        .timeline()
-        .latest("systemd.bus.serial", &Subject::NODE)
-    {
-        writer.single(SERIAL, *serial as f64);
-    }
     writer.head(MODE);
     for (word, mode) in Mode::WORDS {
         writer.value(

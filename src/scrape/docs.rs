@@ -19,7 +19,7 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 `?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
 
 ## How the page differs as a whole
-- A source that does not answer before its deadline (250 ms at first, up to 2 s for one that is slow
+- A source that does not answer before its deadline (1 s at first, up to 4 s for one that is slow
   but does answer) costs its own series only: its `node_scrape_collector_success` is 0, and
   `nodemend_scrape_stuck_threads` counts the thread until it returns.
 - Devices are looked for again when the kernel tells of one, and at least once a minute; a

@@ -11,6 +11,7 @@ use crate::matrix::case::{Scene, lease};
 use crate::patients::{MENDED_WITHIN, Patient};
 use crate::process::until;
 use crate::rights::{granted, used};
+use crate::steps;
 
 fn auto() -> Value {
     json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" })
@@ -109,6 +110,8 @@ fn an_agent_takes_a_slot_mends_frees_it_and_tells_the_node() {
     );
     let caps = BTreeMap::from([("cluster", 1), ("zone-a", 1)]);
     assert_eq!(breaches(&calls, &caps), Vec::<String>::new());
+    let unproved = steps::breaches("node-p", &patient.audit(), &calls);
+    assert_eq!(unproved, Vec::<String>::new());
     let (rights, refused) = used(&calls);
     assert_eq!(refused, Vec::<String>::new(), "RBAC refused nothing");
     assert!(rights.is_subset(&granted()), "{rights:?}");
@@ -138,6 +141,11 @@ fn agents_that_are_all_sick_never_hold_more_slots_than_the_cap_and_all_are_mende
         breaches(&scene.plane.audit().calls(), &caps),
         Vec::<String>::new()
     );
+    let calls = scene.plane.audit().calls();
+    for patient in &patients {
+        let unproved = steps::breaches(&patient.agent.node, &patient.audit(), &calls);
+        assert_eq!(unproved, Vec::<String>::new());
+    }
     until("all slots and claims are freed", MENDED_WITHIN, || {
         leases(&scene).is_empty()
     });

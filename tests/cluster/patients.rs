@@ -76,23 +76,6 @@ impl Patient {
             &home.join("kubeconfig"),
             &plane.pki().token_kubeconfig(&agent.token),
         );
-        let mut argv = vec![
-            env!("CARGO_BIN_EXE_nodemend").to_owned(),
-            "agent".to_owned(),
-        ];
-        for (flag, path) in [
-            ("--root", root.clone()),
-            ("--state-dir", home.join("state")),
-            ("--run-dir", home.join("run")),
-            ("--config", home.join("config.yaml")),
-            ("--kubeconfig", home.join("kubeconfig")),
-        ] {
-            argv.push(flag.to_owned());
-            argv.push(path.display().to_string());
-        }
-        for word in ["--node-name", node, "--listen", "127.0.0.1:0"] {
-            argv.push(word.to_owned());
-        }
         let process = Process::start(&format!("agent-{node}"), argv, plane.dir());
         Self {
             agent,
@@ -147,6 +130,28 @@ impl Patient {
         });
         self.told(kind).pop().expect("it was there")
     }
+}
+
+/// How the agent of `node` is started.
+fn command(home: &Path, node: &str) -> Vec<String> {
+    let mut argv = vec![
+        env!("CARGO_BIN_EXE_nodemend").to_owned(),
+        "agent".to_owned(),
+    ];
+    for (flag, path) in [
+        ("--root", home.join("root")),
+        ("--state-dir", home.join("state")),
+        ("--run-dir", home.join("run")),
+        ("--config", home.join("config.yaml")),
+        ("--kubeconfig", home.join("kubeconfig")),
+    ] {
+        argv.push(flag.to_owned());
+        argv.push(path.display().to_string());
+    }
+    for word in ["--node-name", node, "--listen", "127.0.0.1:0"] {
+        argv.push(word.to_owned());
+    }
+    argv
 }
 
 /// The released signature, confirmed by the first check: its probe looks once a minute.

@@ -8,9 +8,11 @@
 )]
 
 mod command_line;
+mod documented;
 mod journald;
 mod metrics;
 mod node;
+mod rules;
 mod sources;
 mod systemd;
 mod tidy;

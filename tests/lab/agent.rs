@@ -88,8 +88,18 @@ impl<'node> Agent<'node> {
 
     /// Installed with these playbooks, and started.
     pub fn launch_with(node: &'node Node, mode: Mode, playbooks: &[Edited<'_>]) -> Result<Self> {
+        Self::launch_told(node, mode, playbooks, "")
+    }
+
+    /// As [`Agent::launch_with`], with more lines of configuration.
+    pub fn launch_told(
+        node: &'node Node,
+        mode: Mode,
+        playbooks: &[Edited<'_>],
+        more: &str,
+    ) -> Result<Self> {
         let trust = playbook::put(node, playbooks)?;
-        let agent = Self::install(node, mode, &trust)?;
+        let agent = Self::install(node, mode, &format!("{trust}{more}"))?;
         agent.start()?;
         Ok(agent)
     }
@@ -113,17 +123,20 @@ impl<'node> Agent<'node> {
 
     /// SIGKILL to its process, and waits until it is gone.
     pub fn kill(&self) -> Result<()> {
-        self.node
-            .run(&["systemctl", "kill", "--signal=KILL", UNIT])?
-            .ok()?;
-        eventually("the agent's end", Duration::from_secs(5), || {
-            so(!self.is_alive()?, || "still there".to_owned())
-        })?;
-        // A killed service counts as failed until told otherwise, and the scenarios look for failed units.
-        self.node
-            .run(&["systemctl", "reset-failed", UNIT])?
-            .ok()
-            .map(drop)
+        // PID 1 may be re-executing itself right now, and breaks such a call off.
+        eventually("the agent's end", Duration::from_secs(20), || {
+            if self.is_alive()? {
+                self.node
+                    .run(&["systemctl", "kill", "--signal=KILL", UNIT])?
+                    .ok()?;
+            }
+            so(!self.is_alive()?, || "still there".to_owned())?;
+            // A killed service counts as failed until told otherwise, and the scenarios look for failed units.
+            self.node
+                .run(&["systemctl", "reset-failed", UNIT])?
+                .ok()
+                .map(drop)
+        })
     }
 
     /// Whether its process is there. Asked over the private socket, so a dead bus does not matter.

@@ -17,8 +17,8 @@ const NOT_COMPARED: &[&str] = &[
     "var/log/wtmp",
 ];
 
-/// Changes when PID 1 reloads or re-executes itself.
-pub const LOADS: &str = "PID 1's loads";
+/// Changes when PID 1 re-executes itself.
+pub const BUS_NAME: &str = "PID 1's name on the bus";
 
 /// What was there, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Units with their processes, settings, packages, PID 1's loads, mounts, and every file that the node wrote.
+    /// Units with their processes, settings, packages, PID 1's connection, mounts, and every file that the node wrote.
     pub fn of(node: &Node) -> Result<Self> {
         let mut facts = BTreeMap::new();
         let units = "--property=Id,ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload";
@@ -52,12 +52,20 @@ impl Snapshot {
                 facts.insert(format!("unit {id}"), unit.trim().to_owned());
             }
         }
-        // Set anew by every reload and re-execution of PID 1.
-        let loads = "--property=UnitsLoadStartTimestampMonotonic,GeneratorsStartTimestampMonotonic";
-        facts.insert(
-            LOADS.to_owned(),
-            node.run(&["systemctl", "show", loads])?.ok()?,
-        );
+        // A re-executed PID 1 has a new connection (its own timestamps survive the re-execution).
+        let daemon = [
+            "org.freedesktop.DBus",
+            "/org/freedesktop/DBus",
+            "org.freedesktop.DBus",
+        ];
+        let owner = ["GetNameOwner", "s", "org.freedesktop.systemd1"];
+        let asked = [
+            &["busctl", "--timeout=5", "call"],
+            daemon.as_slice(),
+            &owner,
+        ]
+        .concat();
+        facts.insert(BUS_NAME.to_owned(), node.run(&asked)?.ok()?);
         lines(
             "mount",
             &node.run(&["cat", "/proc/mounts"])?.ok()?,

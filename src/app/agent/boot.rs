@@ -91,15 +91,7 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
         }
     };
     let metrics = Arc::clone(&plan.metrics);
-    let side = plan.cluster.as_ref().map(|(api, namespace)| {
-        let tally = SlotTally {
-            metrics: Arc::clone(&metrics),
-            scribe: scribe.clone(),
-        };
-        let side = ClusterSide::new(Arc::clone(api), namespace, &plan.node, Arc::new(tally));
-        side.set_ceiling(plan.config.ceiling);
-        Arc::new(side)
-    });
+    let side = side_of(plan, &metrics, &scribe);
     let nudge = Nudge::default();
     let oracle = Arc::new(EngineOracle::default());
     let witness = RunWitness {
@@ -136,6 +128,18 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     let core = Arc::new(core);
     oracle.bind(&core);
     Ok(Built { core, shelf, stops })
+}
+
+/// The cluster, where there is one.
+fn side_of(plan: &Plan, metrics: &Arc<AgentMetrics>, scribe: &Scribe) -> Option<Arc<ClusterSide>> {
+    let (api, namespace) = plan.cluster.as_ref()?;
+    let tally = SlotTally {
+        metrics: Arc::clone(metrics),
+        scribe: scribe.clone(),
+    };
+    let side = ClusterSide::new(Arc::clone(api), namespace, &plan.node, Arc::new(tally));
+    side.set_ceiling(plan.config.ceiling);
+    Some(Arc::new(side))
 }
 
 fn judge_of(rulebook: Rulebook) -> Result<Judge, Vec<Problems>> {
@@ -213,24 +217,7 @@ pub fn boot_id(host: &Host) -> String {
 
 /// The inputs by which a configuration comes into force.
 pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
-    let mut inputs = vec![
-        Input::Limits(Limits {
-            windows: config.windows.clone(),
-            max_attempts: config.attempts.max,
-            attempts_span: config.attempts.span,
-            cooldown: config.attempts.cooldown,
-            ..Limits::default()
-        }),
-        Input::Rulebook(world::load_rules(config, &world::catalogue()).0),
-    ];
-    if let Some(runs) = &core.runs {
-        let playbooks = Arc::new(playbooks::load_with_floors(config, core.state_dir()).0);
-        *runs
-            .catalogue
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&playbooks);
-        inputs.push(Input::Remedies(remedies_of(&playbooks)));
-    }
+    let mut inputs = Vec::new();
     if core.standalone {
         let pause = core
             .engine()
@@ -241,6 +228,26 @@ pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
     if let Some(side) = &core.cluster {
         side.set_ceiling(config.ceiling);
         inputs.push(Input::OptIn(side.opt_in()));
+    }
+    inputs.push(Input::Limits(Limits {
+        windows: config.windows.clone(),
+        max_attempts: config.attempts.max,
+        attempts_span: config.attempts.span,
+        cooldown: config.attempts.cooldown,
+        ..Limits::default()
+    }));
+    inputs.push(Input::Rulebook(
+        world::load_rules(config, &world::catalogue()).0,
+    ));
+    // Last: with playbooks the gates are asked, and they should see the settings.
+    if let Some(runs) = &core.runs {
+        let playbooks = Arc::new(playbooks::load_with_floors(config, core.state_dir()).0);
+        let remedies = remedies_of(&playbooks);
+        *runs
+            .catalogue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = playbooks;
+        inputs.push(Input::Remedies(remedies));
     }
     inputs
 }

@@ -197,12 +197,28 @@ impl Core {
         why: String,
         news: &mpsc::Sender<Message>,
     ) {
-        tracing::error!(source, why, "no run may start");
-        let first = {
+        tracing::warn!(source, why, "no run may start");
+        {
             let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
             if !stops.iter().any(|(known, _)| *known == source) {
                 stops.push((source, why));
             }
+        }
+        self.tell_stops(news).await;
+    }
+
+    /// This source does not keep runs from starting any more; others may.
+    pub async fn go_on(self: &Arc<Self>, source: &'static str, news: &mpsc::Sender<Message>) {
+        self.stops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(known, _)| *known != source);
+        self.tell_stops(news).await;
+    }
+
+    async fn tell_stops(self: &Arc<Self>, news: &mpsc::Sender<Message>) {
+        let first = {
+            let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
             stops.first().map(|(_, why)| Arc::from(why.as_str()))
         };
         Box::pin(self.turn(Input::StopCord(first), news)).await;

@@ -10,6 +10,7 @@ use crate::app::cli::{AgentArgs, Common};
 use crate::app::{Exit, world};
 use crate::collectors::TABLE;
 use crate::document::Problems;
+use crate::engine::Input;
 use crate::executor::{Rein, Shelf};
 use crate::host::Host;
 use crate::host::cluster::{Cluster, Tally};
@@ -30,6 +31,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+/// The stop that holds until every probe has run once.
+const FIRST_PASS: &str = "first-pass";
 /// How many messages may wait for the engine. Probes wait when it is full; nothing is lost.
 pub(super) const INBOX: usize = 64;
 /// How long a run may take to reach its next boundary when the process ends.
@@ -73,13 +76,25 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
         &mut tasks,
     )
     .await?;
+    // Nothing starts before every probe has run once: a run compares what was before with what is after.
+    core.stop(
+        FIRST_PASS,
+        "the first full pass is not done".to_owned(),
+        &news,
+    )
+    .await;
     for (source, why) in stops {
         core.stop(source, why, &news).await;
     }
     for input in boot::inputs_of(&plan.config, &core) {
+        if matches!(input, Input::Remedies(_)) {
+            record_start(&core, &plan).await;
+        }
         core.turn(input, &news).await;
     }
-    record_start(&core, &plan).await;
+    if core.runs.is_none() {
+        record_start(&core, &plan).await;
+    }
     spawn_cluster(&core, &news, &mut tasks);
     spawn_probes(&plan.host, &plan.state_dir, &core, &news, &mut tasks);
     spawn_first_words(&core, shelf, &news, common, &mut tasks);
@@ -264,6 +279,7 @@ fn spawn_first_words(
     let wants_words = common.output == crate::app::cli::Output::Text;
     tasks.spawn(async move {
         first_pass(&core).await;
+        core.go_on(FIRST_PASS, &news).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
             println!(

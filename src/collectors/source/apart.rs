@@ -17,10 +17,11 @@ use crate::collectors::source::shared::lock;
 
 /// How long one piece of work may hold up the others before another worker takes them.
 pub const PATIENCE: Duration = Duration::from_millis(20);
-/// How long a turn waits for one piece of work that was never late.
-pub const DEADLINE: Duration = Duration::from_millis(250);
+/// How long a turn waits for one piece of work that was never late. Long enough that a starved
+/// machine, whose metrics matter most, loses nothing; a source that hangs costs it once.
+pub const DEADLINE: Duration = Duration::from_secs(1);
 /// How long a turn waits at most for work that is slow but does answer (a sensor behind IPMI).
-pub const MAX_DEADLINE: Duration = Duration::from_secs(2);
+pub const MAX_DEADLINE: Duration = Duration::from_secs(4);
 /// Most threads of one lane; beyond it what is stuck takes the rest with it, visibly.
 pub const MAX_WORKERS: usize = 8;
 /// Workers need little stack: they read files into buffers on the heap.

@@ -234,6 +234,8 @@ pub fn is_unfilled(error: &ReadError) -> bool {
                     | Errno::EOPNOTSUPP
                     | Errno::ENODATA
                     | Errno::EAGAIN
+                    // An offline processor's frequency.
+                    | Errno::EBUSY
             )
         )
 }

@@ -29,7 +29,7 @@ const HEADER: usize = 16;
 const LINK_HEADER: usize = 16;
 
 /// One link as the kernel described it in one turn.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// `ifi_index`.
     pub index: u32,
@@ -189,6 +189,37 @@ impl Links {
         {
             self.count += 1;
         }
+    }
+}
+
+impl Clone for Link {
+    fn clone(&self) -> Link {
+        let mut link = Link::default();
+        link.clone_from(self);
+        link
+    }
+
+    /// Reuses the memory of the texts; the derived one would allocate four times.
+    fn clone_from(&mut self, other: &Link) {
+        let [name, address, broadcast, alias] = [
+            &mut self.name,
+            &mut self.address,
+            &mut self.broadcast,
+            &mut self.alias,
+        ]
+        .map(std::mem::take);
+        let copied = |mut into: Vec<u8>, from: &[u8]| {
+            into.clear();
+            into.extend_from_slice(from);
+            into
+        };
+        *self = Link {
+            name: copied(name, &other.name),
+            address: copied(address, &other.address),
+            broadcast: copied(broadcast, &other.broadcast),
+            alias: copied(alias, &other.alias),
+            ..*other
+        };
     }
 }
 

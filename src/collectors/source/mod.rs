@@ -15,6 +15,7 @@
 //! | `attribute.rs` | files that hold one number each |
 //! | `class.rs` | the devices below one directory of sysfs |
 //! | `info.rs` | labels made of the words in a device's files |
+//! | `netlink.rs` | a dump over netlink |
 //! | `rpc.rs` | the counters of NFS client and server |
 //! | `known.rs` | what was rendered for a name, found again by place |
 
@@ -29,6 +30,7 @@ pub mod info;
 pub mod known;
 pub mod links;
 pub mod mounts;
+pub mod netlink;
 pub mod roots;
 pub mod rpc;
 pub mod scan;

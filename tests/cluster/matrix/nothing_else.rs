@@ -13,10 +13,11 @@ use crate::pki::base64;
 const NEVER: &str = "ValidatingAdmissionPolicy 'nodemend-agent-";
 
 #[test]
-fn an_agent_has_no_permission_on_pods_or_rights() {
+fn an_agent_has_no_permission_on_pods_rights_or_policies() {
     let scene = Scene::new("nothing-else");
     let mut cases: Vec<Case> = READS.to_vec();
     cases.extend(WRITES.iter().map(|(claim, act)| (*claim, Deny(RBAC), *act)));
+    cases.extend(POLICY_CASES);
     run(&scene, &cases);
 }
 
@@ -192,31 +193,24 @@ const WRITES: &[(&str, Act)] = &[
 ];
 
 /// Rules of admission protect everything but themselves: there RBAC is the only wall.
-#[test]
-fn an_agent_can_not_touch_the_policies() {
-    let scene = Scene::new("policies");
-    run(
-        &scene,
-        &[
-            ("remove a policy", Deny(RBAC), |s| {
-                s.own
-                    .caller
-                    .delete(&format!("{POLICIES}/nodemend-slot-caps"))
-            }),
-            ("change a policy", Deny(RBAC), |s| {
-                let patch = json!({ "spec": { "failurePolicy": "Ignore" } });
-                s.own
-                    .caller
-                    .merge(&format!("{POLICIES}/nodemend-slot-caps"), &patch)
-            }),
-            ("remove a binding", Deny(RBAC), |s| {
-                s.own.caller.delete(
+const POLICY_CASES: &[Case] = &[
+    ("remove a policy", Deny(RBAC), |s| {
+        s.own
+            .caller
+            .delete(&format!("{POLICIES}/nodemend-slot-caps"))
+    }),
+    ("change a policy", Deny(RBAC), |s| {
+        let patch = json!({ "spec": { "failurePolicy": "Ignore" } });
+        s.own
+            .caller
+            .merge(&format!("{POLICIES}/nodemend-slot-caps"), &patch)
+    }),
+    ("remove a binding", Deny(RBAC), |s| {
+        s.own.caller.delete(
                     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/nodemend-breaker",
                 )
-            }),
-        ],
-    );
-}
+    }),
+];
 
 const PODS: &str = "/api/v1/namespaces/nodemend/pods";
 const POD: &str = "/api/v1/namespaces/nodemend/pods/nodemend-agent-node-a";

@@ -11,14 +11,9 @@ const HOLDER: &str = "spec.holderIdentity must be";
 const NAME: &str = "a slot is named";
 
 #[test]
-fn an_agent_creates_its_own_slots_and_claim_only() {
-    let scene = Scene::new("slots-create");
+fn an_agent_creates_renews_and_frees_its_own_slots_and_claim_only() {
+    let scene = Scene::new("slots");
     run(&scene, CREATE);
-}
-
-#[test]
-fn an_agent_renews_and_frees_its_own_slots_and_claim_only() {
-    let scene = Scene::new("slots-change");
     run(&scene, CHANGE);
 }
 

@@ -91,41 +91,7 @@ impl Node {
         let machine = format!("{name}-{}-{}", plane.seat(), std::process::id());
         let groups = cgroup::NodeGroups::make(&machine).expect("this machine's cgroups");
         fs::write(part("cgroups"), groups.procs_files()).expect("a temporary directory");
-        let tree = root::tree().expect("the nodes' file tree");
-        let bind = |from: &Path, to: &str| format!("{}:{to}", from.display());
-        let words = ["unshare --mount --propagation slave env SYSTEMD_SECCOMP=0 sh -c".to_owned()];
-        let mut argv: Vec<String> = words
-            .iter()
-            .flat_map(|words| words.split(' '))
-            .map(str::to_owned)
-            .collect();
-        argv.extend([
-            BOOT.to_owned(),
-            "boot.sh".to_owned(),
-            tree.display().to_string(),
-        ]);
-        for piece in ["upper", "work", "root", "cgroups"] {
-            argv.push(part(piece).display().to_string());
-        }
-        argv.extend(
-            "--quiet --register=no --keep-unit --network-bridge=br0 --capability=all \
-             --kill-signal=SIGRTMIN+3 --resolv-conf=off --timezone=off --link-journal=no \
-             --console=pipe --bind=/dev/kmsg"
-                .split_whitespace()
-                .map(str::to_owned),
-        );
-        argv.extend([
-            format!("--machine={machine}"),
-            format!("--hostname={name}"),
-            format!("--bind-ro={}", bind(multi_call(), "/opt/lab/controlplane")),
-            format!("--bind-ro={}", bind(images, "/opt/lab/images")),
-            // An overlay can not stand on an overlay: the runtime's lies on a real file system.
-            format!(
-                "--bind={}",
-                bind(&part("containerd"), "/var/lib/containerd")
-            ),
-            "/lab-init".to_owned(),
-        ]);
+        let argv = command(folder.path(), &name, &machine, images);
         let process = Process::start(&name, argv, plane.dir());
         Self {
             name,
@@ -258,6 +224,35 @@ impl Node {
             Err(error) => eprintln!("cannot keep the records of {}: {error}", self.name),
         }
     }
+}
+
+/// Joins the cgroups, mounts the overlay and becomes nspawn, all in `folder`.
+fn command(folder: &Path, name: &str, machine: &str, images: &Path) -> Vec<String> {
+    let part = |name: &str| folder.join(name).display().to_string();
+    let tree = root::tree()
+        .expect("the nodes' file tree")
+        .display()
+        .to_string();
+    let mut argv: Vec<String> = "unshare --mount --propagation slave env SYSTEMD_SECCOMP=0 sh -c"
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
+    argv.extend([BOOT.to_owned(), "boot.sh".to_owned(), tree]);
+    argv.extend(["upper", "work", "root", "cgroups"].map(part));
+    let options = "--quiet --register=no --keep-unit --network-bridge=br0 --capability=all \
+                   --kill-signal=SIGRTMIN+3 --resolv-conf=off --timezone=off --link-journal=no \
+                   --console=pipe --bind=/dev/kmsg";
+    argv.extend(options.split_whitespace().map(str::to_owned));
+    argv.extend([
+        format!("--machine={machine}"),
+        format!("--hostname={name}"),
+        format!("--bind-ro={}:/opt/lab/controlplane", multi_call().display()),
+        format!("--bind-ro={}:/opt/lab/images", images.display()),
+        // An overlay can not stand on an overlay: the runtime's lies on a real file system.
+        format!("--bind={}:/var/lib/containerd", part("containerd")),
+        "/lab-init".to_owned(),
+    ]);
+    argv
 }
 
 fn children(parent: Pid) -> Vec<Pid> {

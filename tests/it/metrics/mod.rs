@@ -11,3 +11,4 @@ mod promtool;
 mod sameness;
 mod scale;
 mod stuck;
+mod tls;

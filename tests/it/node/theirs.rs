@@ -48,14 +48,17 @@ pub fn text(root: &Path, collectors: &[&str]) -> String {
 
 /// The port that the kernel chose. Version 1.5 logs the address asked for and not the one it
 /// got, so the port is looked up among the sockets of the process.
-fn listening_port(running: &Running, log: impl BufRead) -> u16 {
+fn listening_port(running: &Running, log: impl BufRead + Send + 'static) -> u16 {
     let mut seen = String::new();
-    for line in log.lines() {
+    let mut lines = log.lines();
+    while let Some(line) = lines.next() {
         let line = line.unwrap();
         let ready = line.contains("TLS is disabled");
         seen.push_str(&line);
         seen.push('\n');
         if ready {
+            // Whoever logs into a closed pipe dies of it, so the rest is read and dropped.
+            std::thread::spawn(move || lines.for_each(drop));
             return port_of(running.0.id());
         }
     }

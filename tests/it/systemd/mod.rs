@@ -9,6 +9,7 @@ mod client;
 mod command;
 mod daemon;
 mod fake;
+mod metrics;
 mod probe;
 mod real;
 mod units;

@@ -11,7 +11,7 @@ use crate::bus::{Answer, ping_manager};
 use crate::inject::bus_connection::{MutedBus, close_bus};
 use crate::inject::bus_policy::DeniedReplies;
 use crate::node::Node;
-use crate::snapshot::{LOADS, Snapshot};
+use crate::snapshot::{BUS_NAME, Snapshot};
 use crate::wait::throughout;
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ fn auto_mode_mends_a_muted_bus_and_the_case_closes() -> Result<()> {
     );
     muted.release();
     // All that a mend leaves is a PID 1 that executed itself anew.
-    before.equals_but(&[LOADS], &Snapshot::of(&node)?)?;
+    before.equals_but(&[BUS_NAME], &Snapshot::of(&node)?)?;
     ends_well(&node, &agent)
 }
 

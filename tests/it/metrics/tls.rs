@@ -1,0 +1,96 @@
+//! TLS by the web configuration. Needs openssl and curl.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::over_http::serve;
+
+fn run(dir: &Path, program: &str, args: &[&str]) -> String {
+    let output = Command::new(program)
+        .current_dir(dir)
+        .args(args)
+        .output()
+        .expect("installed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A CA and server certificate, and one for a client.
+fn certificates(dir: &Path) {
+    let key = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ];
+    let server = [
+        "-x509",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        "k.pem",
+        "-out",
+        "c.pem",
+    ];
+    let name = ["-addext", "subjectAltName=DNS:localhost"];
+    run(
+        dir,
+        "openssl",
+        &[&["req"][..], &key, &server, &name].concat(),
+    );
+    let client = ["-subj", "/CN=client", "-keyout", "ck.pem", "-out", "c.csr"];
+    run(dir, "openssl", &[&["req"][..], &key, &client].concat());
+    let extensions = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:client\n";
+    std::fs::write(dir.join("ext"), extensions).unwrap();
+    let sign = [
+        "-CA",
+        "c.pem",
+        "-CAkey",
+        "k.pem",
+        "-CAcreateserial",
+        "-extfile",
+        "ext",
+    ];
+    let signed = [
+        "x509", "-req", "-in", "c.csr", "-days", "2", "-out", "cc.pem",
+    ];
+    run(dir, "openssl", &[&signed[..], &sign].concat());
+}
+
+fn status(dir: &Path, port: u16, scheme: &str, more: &[&str]) -> String {
+    let url = format!("{scheme}://localhost:{port}/metrics");
+    let plain = [
+        "-s",
+        "-m",
+        "20",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "--cacert",
+        "c.pem",
+    ];
+    run(dir, "curl", &[&plain[..], more, &[url.as_str()]].concat())
+}
+
+#[test]
+fn server_speaks_tls_only_and_asks_for_client_certificates_when_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    certificates(dir);
+    let tls = "tls_server_config:\n  cert_file: c.pem\n  key_file: k.pem\n";
+    let file = dir.join("web.yml");
+    std::fs::write(&file, tls).unwrap();
+    let port = serve(Some(&file));
+    assert_eq!(status(dir, port, "https", &[]), "200");
+    assert_eq!(status(dir, port, "https", &["--tlsv1.3"]), "200");
+    assert_eq!(status(dir, port, "http", &[]), "000");
+    let strict = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: c.pem\n";
+    std::fs::write(&file, format!("{tls}{strict}")).unwrap();
+    let port = serve(Some(&file));
+    assert_eq!(status(dir, port, "https", &[]), "000");
+    let client = ["--cert", "cc.pem", "--key", "ck.pem"];
+    assert_eq!(status(dir, port, "https", &client), "200");
+}
