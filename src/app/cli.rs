@@ -137,9 +137,44 @@ pub enum Command {
         after_help = "Example: nodemend playbook plan systemd-reexec"
     )]
     Playbook(PlaybookCommand),
+    /// The cluster's slots, for people with the rights
+    #[command(subcommand, after_help = "Example: nodemend slot list")]
+    Slot(SlotCommand),
     /// The audit log
     #[command(subcommand, after_help = "Example: nodemend audit verify")]
     Audit(AuditCommand),
+}
+
+/// How to reach the API server.
+#[derive(Debug, Clone, Args)]
+pub struct ApiAccess {
+    /// How to reach the API server [default: the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The agents' namespace [default: the service account's, else nodemend]
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
+}
+
+/// `nodemend slot ...`
+#[derive(Debug, Subcommand)]
+pub enum SlotCommand {
+    /// The slots that are taken, and the nodes that wait
+    #[command(after_help = "Example: nodemend slot list --kubeconfig ~/.kube/config")]
+    List {
+        /// The API server
+        #[command(flatten)]
+        access: ApiAccess,
+    },
+    /// Free the slot of a node that will not come back
+    #[command(after_help = "Example: nodemend slot release slot.cluster.0")]
+    Release {
+        /// The slot
+        name: String,
+        /// The API server
+        #[command(flatten)]
+        access: ApiAccess,
+    },
 }
 
 /// Flags of `agent`.
@@ -151,6 +186,9 @@ pub struct AgentArgs {
     /// The node's name [default: the host name]
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
+    /// The API server, unless it is standalone
+    #[command(flatten)]
+    pub access: ApiAccess,
     /// Where metrics are served [default: 127.0.0.1:9797]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,

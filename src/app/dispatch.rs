@@ -64,6 +64,7 @@ async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<P
             dry_run,
         }) => agent::run_by_hand(common, playbook, subject, *dry_run).await,
         Command::Playbook(command) => playbook(common, command).map(|exit| (String::new(), exit)),
+        Command::Slot(command) => commands::slot::run(common, command).await,
         Command::Audit(command) => {
             let dir = world::state_dir(common).join("audit");
             let exit = with_streams(common, |streams| {
@@ -119,17 +120,18 @@ fn with_streams(
 
 /// Logs go to stderr; commands that print a result log only warnings unless told otherwise.
 fn begin_log(common: &Common) -> Result<(), Vec<Problems>> {
-    let filter = EnvFilter::try_new(&common.log_level).map_err(|error| {
-        let mut problems = Problems::of("--log-level");
-        problems.add(
-            Place::default(),
-            format!(
-                "`{}` is no level: {error}; write error, warn, info, debug or trace",
-                common.log_level
-            ),
-        );
-        vec![problems]
-    })?;
+    let filter =
+        EnvFilter::try_new(format!("{},kube_client=off", common.log_level)).map_err(|error| {
+            let mut problems = Problems::of("--log-level");
+            problems.add(
+                Place::default(),
+                format!(
+                    "`{}` is no level: {error}; write error, warn, info, debug or trace",
+                    common.log_level
+                ),
+            );
+            vec![problems]
+        })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

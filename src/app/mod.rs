@@ -2,6 +2,7 @@
 
 mod agent;
 pub mod cli;
+mod clusters;
 mod commands;
 mod config;
 mod dispatch;

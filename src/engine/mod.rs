@@ -5,7 +5,9 @@
 
 mod ledger;
 mod limits;
+mod news;
 mod remedy;
+mod stance;
 mod turn;
 #[cfg(test)]
 mod turn_tests;
@@ -14,5 +16,7 @@ mod week;
 
 pub use ledger::{KnownAttempt, Ledger, LedgerCase, LedgerError};
 pub use limits::Limits;
+pub use news::{Ending, RunNews};
 pub use remedy::{Remedies, Remedy, remedies_of};
-pub use turn::{Command, Ending, Engine, Input, RunNews, Stance};
+pub use stance::Stance;
+pub use turn::{Command, Engine, Input};

@@ -2,7 +2,9 @@
 
 use super::ledger::Ledger;
 use super::limits::Limits;
+use super::news::{Ending, RunNews};
 use super::remedy::{Remedies, Remedy};
+use super::stance::Stance;
 use crate::diagnosis::{Case, CaseBook, CaseChange, CaseEvent, CaseState, SignatureTerms};
 use crate::policy::{Blocked, CaseId, Cleared, Facts, Gates, OptIn, PlaybookRef, Proposal, RunId};
 use crate::signal::{Batch, MissingReason, Subject, Timestamp, Uptime};
@@ -40,38 +42,6 @@ pub enum Input {
     Tick,
 }
 
-/// What the executor says of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunNews {
-    /// A run that was open before a restart goes on.
-    Resumed {
-        /// The case.
-        case: CaseId,
-        /// The run.
-        run: RunId,
-    },
-    /// It ended.
-    Ended {
-        /// The case.
-        case: CaseId,
-        /// The run.
-        run: RunId,
-        /// How.
-        ending: Ending,
-    },
-}
-
-/// How a run ended, as far as the case is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It did what it should, and that was verified.
-    Mended,
-    /// It left nothing behind and may be tried again.
-    Undone,
-    /// Only a person can go on.
-    NeedsHuman,
-}
-
 /// What the engine wants done.
 #[derive(Debug)]
 pub enum Command {
@@ -88,23 +58,6 @@ pub enum Command {
     },
     /// The ledger changed.
     Persist,
-}
-
-/// What stands between an open case and its mend, or what is under way.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Stance {
-    /// Its signature names no playbook.
-    ReportOnly,
-    /// Its signature names a playbook that is not there.
-    NoPlaybook(String),
-    /// A run is under way.
-    Treating(RunId),
-    /// It is over, or going over, by itself.
-    Clearing,
-    /// The gates as they answer now, and what would be run.
-    Gated(Box<Blocked>),
-    /// Every gate passes; it will be carried out.
-    Ready,
 }
 
 /// The agent's decisions.
@@ -342,6 +295,10 @@ impl Engine {
                 let event = match ending {
                     Ending::Mended => CaseEvent::RunMended,
                     Ending::Undone => CaseEvent::RunUndone,
+                    Ending::NeverBegan => {
+                        self.forget_attempt(case);
+                        CaseEvent::RunUndone
+                    }
                     Ending::NeedsHuman => CaseEvent::RunNeedsHuman,
                 };
                 (case, run, event)
@@ -353,6 +310,16 @@ impl Engine {
         // Its signature may have been taken out of force while the run was under way: nothing would judge it any more.
         changes.extend(self.book.close_retired());
         changes
+    }
+
+    /// A run that only waited for a slot must not use up the attempts of its signature.
+    fn forget_attempt(&mut self, case: CaseId) {
+        let signature = self.book.find(case).map(|case| case.signature.clone());
+        if let (Some(signature), Some(ledger)) = (signature, &mut self.ledger)
+            && let Some(list) = ledger.attempts.get_mut(&*signature)
+        {
+            list.pop();
+        }
     }
 
     fn approve(&mut self, case: CaseId) -> Vec<CaseChange> {

@@ -2,11 +2,13 @@
 //! that are given a [`Host`]) touches the machine.
 
 pub mod clock;
+pub mod cluster;
 pub mod command;
 mod deadline;
 #[cfg(test)]
 pub mod fake;
 mod port;
+pub mod retry;
 pub mod systemd;
 
 pub use deadline::{Deadline, Elapsed};

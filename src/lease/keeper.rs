@@ -46,6 +46,28 @@ pub trait SlotStore: Send + Sync {
     fn send<'a>(&'a self, request: Request, tag: &'a Tag) -> BoxFuture<'a, Answer>;
 }
 
+impl<S: SlotStore + ?Sized> SlotStore for Arc<S> {
+    fn wants<'a>(&'a self, cleared: &'a Cleared) -> BoxFuture<'a, Result<Vec<Want>, LeaseError>> {
+        (**self).wants(cleared)
+    }
+
+    fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
+        (**self).own(run)
+    }
+
+    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
+        (**self).is_inherited(run)
+    }
+
+    fn claims(&self) -> bool {
+        (**self).claims()
+    }
+
+    fn send<'a>(&'a self, request: Request, tag: &'a Tag) -> BoxFuture<'a, Answer> {
+        (**self).send(request, tag)
+    }
+}
+
 /// A lease over one store.
 pub struct Keeper<S> {
     store: S,

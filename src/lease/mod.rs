@@ -4,6 +4,10 @@
 //! objects in a cluster (`api.rs`). Only the keeper makes a [`Permit`], and only after a write succeeded (safety.md,
 //! section 2; invariants I2, I3, I5, I6, I11).
 
+mod api;
+#[cfg(test)]
+mod api_tests;
+mod domains;
 mod error;
 mod exchange;
 #[cfg(test)]
@@ -13,11 +17,14 @@ mod local;
 #[cfg(test)]
 mod local_tests;
 mod name;
+mod objects;
 mod permit;
 mod slot;
 #[cfg(test)]
 mod slot_tests;
 
+pub use api::{ApiSlots, SlotWitness};
+pub use domains::{Limits, domains_of};
 pub use error::{LeaseError, PermitExpired};
 pub use exchange::{
     Action, Answer, CALL_LIMIT, Found, HOLD, RENEW_EVERY, Refusal, Request, Slot, Want,

@@ -2,6 +2,7 @@
 //!
 //! Pure. To add a gate: its file in `gates/`, and one line in that folder's table.
 
+pub mod annotations;
 mod clearance;
 mod facts;
 pub mod gates;

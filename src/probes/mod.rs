@@ -6,6 +6,7 @@ mod error;
 pub mod journal;
 pub mod kernel;
 pub mod kernel_log;
+pub mod node_status;
 mod off_thread;
 pub mod os;
 pub mod packages;

@@ -1,7 +1,7 @@
 //! The table of probes, in the order in which pages list them.
 
 use super::{Probe, ProbeSpec};
-use super::{journal, kernel, kernel_log, os, packages, storage, systemd};
+use super::{journal, kernel, kernel_log, node_status, os, packages, storage, systemd};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
@@ -52,6 +52,8 @@ fn build_with(_host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<d
 pub fn catalogue() -> Catalogue {
     let probes: Vec<ProbeKeys> = SPECS
         .iter()
+        .copied()
+        .chain([&node_status::SPEC])
         .map(|spec| ProbeKeys {
             probe: spec.name,
             period: spec.period,

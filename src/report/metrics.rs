@@ -47,6 +47,7 @@ families! {
     GAPS = "nodemend_log_gaps_total", "counter", "Log lines that were lost before they could be looked at.";
     SLOT = "nodemend_slot_held", "gauge", "Whether this node holds a slot.";
     RENEWALS = "nodemend_slot_renewals_total", "counter", "Writes that took or renewed a slot, by outcome.";
+    REQUESTS = "nodemend_api_requests_total", "counter", "Calls to the API server, by verb, resource and HTTP status; 0 is no answer.";
     RECORDS = "nodemend_audit_records_total", "counter", "Audit records written.";
     WRITE_FAILURES = "nodemend_audit_write_failures_total", "counter", "Audit records that could not be written.";
     MODE = "nodemend_mode", "gauge", "The mode in force: 1 for it, 0 for the others.";
@@ -84,6 +85,8 @@ struct Counters {
     renewals: BTreeMap<&'static str, u64>,
     reload_failed: bool,
     slot_held: bool,
+    domains: BTreeMap<String, bool>,
+    requests: BTreeMap<(&'static str, &'static str, u16), u64>,
 }
 
 /// Counts what happens, and writes the families.
@@ -168,6 +171,18 @@ impl AgentMetrics {
     /// Whether a slot is held now.
     pub fn note_slot(&self, is_held: bool) {
         self.with(|counters| counters.slot_held = is_held);
+    }
+
+    /// Whether a slot of this domain is held now.
+    pub fn note_domain(&self, domain: &str, is_held: bool) {
+        self.with(|counters| counters.domains.insert(domain.to_owned(), is_held));
+    }
+
+    /// Counts a call to the API server.
+    pub fn note_request(&self, verb: &'static str, resource: &'static str, code: u16) {
+        self.with(|counters| {
+            *counters.requests.entry((verb, resource, code)).or_default() += 1;
+        });
     }
 
     /// Appends all families to `page`.
@@ -398,7 +413,18 @@ fn write_signals(writer: &mut Writer<'_>, timeline: &Timeline) {
 
 fn write_state(writer: &mut Writer<'_>, counters: &Counters, present: &Present<'_>) {
     writer.head(SLOT);
-    writer.value(SLOT.name, &[("domain", "local")], flag(counters.slot_held));
+    if counters.domains.is_empty() {
+        writer.value(SLOT.name, &[("domain", "local")], flag(counters.slot_held));
+    }
+    for (domain, is_held) in &counters.domains {
+        writer.value(SLOT.name, &[("domain", domain)], flag(*is_held));
+    }
+    writer.head(REQUESTS);
+    for ((verb, resource, code), count) in &counters.requests {
+        let code = code.to_string();
+        let labels = [("verb", *verb), ("resource", *resource), ("code", &*code)];
+        writer.value(REQUESTS.name, &labels, *count as f64);
+    }
     writer.head(RENEWALS);
     for outcome in ["written", "refused", "failed"] {
         let count = counters.renewals.get(outcome).copied().unwrap_or(0);

@@ -12,6 +12,7 @@ macro_rules! shipped {
 const FILES: &[(&str, &str)] = shipped![
     "kernel/kernel-sysctl-drift.yaml",
     "kernel/kernel-task-hung.yaml",
+    "node/node-ready-flapping.yaml",
     "storage/fs-readonly.yaml",
     "systemd/dbus-daemon-dead.yaml",
     "systemd/systemd-bus-unresponsive.yaml",

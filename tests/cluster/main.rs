@@ -15,6 +15,7 @@
     reason = "tests are the outside world: they start processes, read clocks, index JSON and fail"
 )]
 
+mod agents;
 mod api;
 mod audit;
 mod binaries;
@@ -29,6 +30,7 @@ mod invariants;
 mod manifests;
 mod matrix;
 mod node;
+mod patients;
 mod pki;
 mod pods;
 mod process;

@@ -1,5 +1,6 @@
 //! Building the agent from its settings: what cannot be built is said, and the rest goes on.
 
+use super::cluster::{ClusterSide, SlotTally};
 use super::core::Core;
 use super::oracle::EngineOracle;
 use super::runs::Runs;
@@ -13,7 +14,8 @@ use crate::engine::{Engine, Input, Ledger, Limits, remedies_of};
 use crate::executor::{BootId, HostDisk, Runner, Shelf};
 use crate::host::Host;
 use crate::host::clock::{self, HostClock};
-use crate::lease::{Keeper, LocalSlots};
+use crate::host::cluster::Cluster;
+use crate::lease::{Keeper, Lease, LocalSlots};
 use crate::policy::OptIn;
 use crate::probes;
 use crate::report::audit::{self, AuditLog};
@@ -36,6 +38,10 @@ pub struct Plan {
     pub node: String,
     /// Whether it runs without a cluster.
     pub standalone: bool,
+    /// The API server with the agents' namespace, where there is one.
+    pub cluster: Option<(Arc<dyn Cluster>, String)>,
+    /// The counters, which the client of the API server writes, too.
+    pub metrics: Arc<AgentMetrics>,
 }
 
 /// The agent, built.
@@ -83,13 +89,15 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
             None
         }
     };
-    let metrics = Arc::new(AgentMetrics::default());
+    let metrics = Arc::clone(&plan.metrics);
+    let side = side_of(plan, &metrics, &scribe);
     let nudge = Nudge::default();
     let oracle = Arc::new(EngineOracle::default());
     let witness = RunWitness {
         scribe: scribe.clone(),
         metrics: Arc::clone(&metrics),
         nudge: nudge.clone(),
+        cluster: side.clone(),
     };
     let (runs, shelf) = match runs_of(plan, &boot_id, &oracle, witness) {
         Ok((runs, shelf)) => (Some(runs), shelf),
@@ -103,7 +111,7 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
         ledger
     });
     let engine = Engine::new(judge, ledger, &boot_id, now);
-    let core = Arc::new(Core::new(
+    let mut core = Core::new(
         engine,
         &plan.node,
         plan.standalone,
@@ -114,9 +122,23 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
         ledger_path,
         metrics,
         runs,
-    ));
+    );
+    core.cluster = side;
+    let core = Arc::new(core);
     oracle.bind(&core);
     Ok(Built { core, shelf, stops })
+}
+
+/// The cluster, where there is one.
+fn side_of(plan: &Plan, metrics: &Arc<AgentMetrics>, scribe: &Scribe) -> Option<Arc<ClusterSide>> {
+    let (api, namespace) = plan.cluster.as_ref()?;
+    let tally = SlotTally {
+        metrics: Arc::clone(metrics),
+        scribe: scribe.clone(),
+    };
+    let side = ClusterSide::new(Arc::clone(api), namespace, &plan.node, Arc::new(tally));
+    side.set_ceiling(plan.config.ceiling);
+    Some(Arc::new(side))
 }
 
 fn judge_of(rulebook: Rulebook) -> Result<Judge, Vec<Problems>> {
@@ -151,15 +173,23 @@ fn runs_of(
     let clock: Arc<HostClock> = Arc::new(HostClock);
     let slots = LocalSlots::open(&plan.state_dir.join("slot"), boot_id, clock.clone())
         .map_err(|error| chain(&error))?;
+    // In a cluster the local slots are only the lock that keeps a second agent off this machine (I7).
+    let (lease, lock): (Arc<dyn Lease>, _) = match &witness.cluster {
+        Some(side) => (
+            Arc::new(Keeper::new(Arc::clone(&side.slots), clock.clone())),
+            Some(slots),
+        ),
+        None => (Arc::new(Keeper::new(slots, clock.clone())), None),
+    };
     let runner = Runner {
         site: Site {
             host: plan.host.clone(),
             services: Arc::new(HostServices::of(&plan.host)),
             commands: Arc::new(HostCommands::of(&plan.host)),
             oracle: oracle.clone(),
-            clock: clock.clone(),
+            clock,
         },
-        lease: Arc::new(Keeper::new(slots, clock)),
+        lease,
         witness: Arc::new(witness),
         disk: Arc::new(HostDisk),
         folder: plan.state_dir.join("journal"),
@@ -172,6 +202,7 @@ fn runs_of(
     }
     let runs = Runs {
         runner: Arc::new(runner),
+        _lock: lock,
         catalogue: std::sync::Mutex::new(Arc::new(catalogue)),
     };
     Ok((runs, shelf))
@@ -192,6 +223,10 @@ pub fn inputs_of(config: &Config, core: &Core) -> Vec<Input> {
             .ledger()
             .and_then(|ledger| ledger.pause.clone());
         inputs.push(Input::OptIn(standalone_opt_in(config, pause)));
+    }
+    if let Some(side) = &core.cluster {
+        side.set_ceiling(config.ceiling);
+        inputs.push(Input::OptIn(side.opt_in()));
     }
     inputs.push(Input::Limits(Limits {
         windows: config.windows.clone(),

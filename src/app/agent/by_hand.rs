@@ -33,6 +33,8 @@ pub async fn run(
         host: world::host(common),
         state_dir: world::state_dir(common),
         standalone: true,
+        cluster: None,
+        metrics: Arc::default(),
         config,
     };
     let Built { core, shelf, stops } = boot::build(&plan)?;

@@ -1,5 +1,6 @@
 //! The engine and everything that its commands reach.
 
+use super::cluster::ClusterSide;
 use super::face::{Control, ControlAnswer};
 use super::runs::Runs;
 use super::scribe::Scribe;
@@ -10,7 +11,7 @@ use crate::diagnosis::{CaseChange, ChangeKind};
 use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
 use crate::executor::Rein;
 use crate::host::clock;
-use crate::policy::{Blocked, CaseId, Cleared, Mode, OptIn, RunId};
+use crate::policy::{Blocked, CaseId, Cleared, Mode, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
@@ -66,6 +67,8 @@ pub struct Core {
     pub runs: Option<Runs>,
     /// Tells the run under way to stop or to leave.
     pub reins: watch::Sender<Rein>,
+    /// The cluster; `None` without one.
+    pub cluster: Option<Arc<ClusterSide>>,
     /// Why nothing may start, by source.
     pub stops: Mutex<Vec<(&'static str, String)>>,
     /// Where metrics are served, once that is known.
@@ -106,6 +109,7 @@ impl Core {
             metrics,
             runs,
             reins: watch::Sender::new(Rein::Go),
+            cluster: None,
             stops: Mutex::new(Vec::new()),
             listens: Mutex::new(None),
         }
@@ -235,6 +239,11 @@ impl Core {
             };
             (commands, ledger)
         };
+        if let Some(side) = &self.cluster
+            && !commands.is_empty()
+        {
+            side.changed.notify_one();
+        }
         let mut is_kept = true;
         if let Some(ledger) = ledger
             && let Err(why) = self.keep(ledger).await
@@ -293,7 +302,7 @@ impl Core {
         }
     }
 
-    async fn record(&self, entry: Entry) {
+    pub(super) async fn record(&self, entry: Entry) {
         // A failed write is kept by the log itself, and turns into a stop cord at the end of the turn.
         if let Err(why) = self.scribe.write(entry).await {
             tracing::error!(why, "audit record not written");
@@ -320,6 +329,9 @@ impl Core {
             "{}",
             kind.word()
         );
+        if let Some(side) = &self.cluster {
+            super::told::of_change(side, change);
+        }
         let mut entry = Entry::of(kind);
         entry.case = case.id;
         entry.signature = Some(case.signature.clone());
@@ -412,6 +424,12 @@ impl Core {
         control: Control,
         news: &mpsc::Sender<Message>,
     ) -> ControlAnswer {
+        if let Some(side) = &self.cluster {
+            return ControlAnswer::refused(format!(
+                "in a cluster the Node's annotations say this: kubectl annotate node {} nodemend.io/approve=CASE (or nodemend.io/pause=REASON)",
+                side.node
+            ));
+        }
         let mut entry = Entry::of(RecordKind::Control);
         let answer = match &control {
             Control::Approve { case } => match self.open_case(case) {
@@ -466,38 +484,5 @@ impl Core {
             }
             None => ControlAnswer::done("resumed"),
         }
-    }
-
-    /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
-    pub async fn apply_opt_in(self: &Arc<Self>, opt_in: OptIn, news: &mpsc::Sender<Message>) {
-        let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
-            (Some(reason), _, _) => Some(format!("paused: {reason}")),
-            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
-            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
-            _ => None,
-        };
-        if let Some(why) = stop {
-            self.reins.send_replace(Rein::Stop(why));
-        }
-        self.turn(Input::OptIn(opt_in), news).await;
-    }
-
-    async fn load(self: &Arc<Self>, config: &Config, news: &mpsc::Sender<Message>) {
-        self.metrics.note_reload(true);
-        for input in super::boot::inputs_of(config, self) {
-            match input {
-                Input::OptIn(opt_in) => self.apply_opt_in(opt_in, news).await,
-                other => self.turn(other, news).await,
-            }
-        }
-        let mut entry = Entry::of(RecordKind::ConfigLoaded);
-        entry.opt_in = Some(config.digest.to_string());
-        entry.reasons.push(config.origin.to_string());
-        self.record(entry).await;
-        tracing::info!(
-            origin = &*config.origin,
-            digest = &*config.digest,
-            "configuration loaded"
-        );
     }
 }

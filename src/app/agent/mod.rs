@@ -2,15 +2,20 @@
 
 mod boot;
 mod by_hand;
+mod cluster;
 mod core;
 mod face;
 mod oracle;
 mod process;
+mod queue;
+mod reporter;
 mod runs;
 mod scribe;
 mod server;
+mod settings;
 mod sight;
 mod store;
+mod told;
 
 pub use by_hand::run as run_by_hand;
 pub use face::{Control, ControlAnswer};

@@ -5,6 +5,7 @@ use super::core::{Core, Message};
 use super::runs::Runs;
 use super::server::{self, OwnFamilies, Pages};
 use super::sight::{self, Seen};
+use super::{cluster, reporter};
 use crate::app::cli::{AgentArgs, Common};
 use crate::app::{Exit, world};
 use crate::collectors::TABLE;
@@ -12,8 +13,10 @@ use crate::document::Problems;
 use crate::engine::Input;
 use crate::executor::{Rein, Shelf};
 use crate::host::Host;
+use crate::host::cluster::{Cluster, Tally};
 use crate::probes;
 use crate::report::audit::{Entry, RecordKind};
+use crate::report::metrics::AgentMetrics;
 use crate::report::render::render_status;
 use crate::scrape::args::ScrapeArgs;
 use crate::scrape::http::MetricsRoute;
@@ -43,20 +46,19 @@ const MAX_FIRST_PASS: Duration = Duration::from_secs(20);
 /// A configuration or rules that cannot be used.
 pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems>> {
     let config = world::load_config(common).map_err(|problems| vec![problems])?;
-    if !args.standalone {
-        let mut problems = Problems::of("agent");
-        problems.add(
-            crate::document::Place::default(),
-            "running beside a Kubernetes API server is not built yet; run it with --standalone",
-        );
-        return Err(vec![problems]);
-    }
+    let metrics = Arc::new(AgentMetrics::default());
+    let cluster = match args.standalone {
+        true => None,
+        false => Some(connect(args, &metrics).await?),
+    };
     let listen = args.listen.unwrap_or(config.listen);
     let plan = Plan {
         node: world::node_name(args.node_name.as_deref(), &config),
         host: world::host(common),
         state_dir: world::state_dir(common),
         standalone: args.standalone,
+        cluster,
+        metrics,
         config,
     };
     let Built { core, shelf, stops } = boot::build(&plan)?;
@@ -93,6 +95,7 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
     if core.runs.is_none() {
         record_start(&core, &plan).await;
     }
+    spawn_cluster(&core, &news, &mut tasks);
     spawn_probes(&plan.host, &plan.state_dir, &core, &news, &mut tasks);
     spawn_first_words(&core, shelf, &news, common, &mut tasks);
     let engine = Arc::clone(&core);
@@ -104,6 +107,42 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
     let exit = wait(common, &core, &news, &mut tasks).await;
     leave(&core).await;
     Ok(exit)
+}
+
+/// The API server and the agents' namespace.
+async fn connect(
+    args: &AgentArgs,
+    metrics: &Arc<AgentMetrics>,
+) -> Result<(Arc<dyn Cluster>, String), Vec<Problems>> {
+    let metrics = Arc::clone(metrics);
+    let tally: Tally = Arc::new(move |verb, resource, code| {
+        metrics.note_request(verb.word(), resource.word(), code);
+    });
+    crate::app::clusters::connect(
+        args.access.kubeconfig.as_deref(),
+        args.access.namespace.as_deref(),
+        tally,
+    )
+    .await
+}
+
+fn spawn_cluster(
+    core: &Arc<Core>,
+    news: &mpsc::Sender<Message>,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    let Some(side) = &core.cluster else { return };
+    let (watched, watching) = (Arc::clone(core), Arc::clone(side));
+    let news = news.clone();
+    tasks.spawn(async move {
+        cluster::follow(watched, watching, news).await;
+        "watch of the own Node"
+    });
+    let (core, side) = (Arc::clone(core), Arc::clone(side));
+    tasks.spawn(async move {
+        reporter::report(core, side).await;
+        "reporter"
+    });
 }
 
 /// The page of node metrics with this program's own families on it.
@@ -171,8 +210,13 @@ async fn record_start(core: &Arc<Core>, plan: &Plan) {
     {
         let engine = core.engine();
         entry.reasons.push(format!(
-            "nodemend {} standalone, mode {} ({})",
+            "nodemend {} {}, mode {} ({})",
             env!("CARGO_PKG_VERSION"),
+            if plan.standalone {
+                "standalone"
+            } else {
+                "in a cluster"
+            },
             engine.opt_in().mode,
             plan.config.origin
         ));

@@ -2,9 +2,11 @@
 
 use super::core::{Core, Message};
 use super::oracle::failed_units;
+use super::queue::{Left, Turn};
 use super::sight::chain;
 use crate::engine::{Ending, Input, RunNews};
 use crate::executor::{Course, Entry, Outcome, PastRun, RunEnd, RunEvent, Runner, Shelf};
+use crate::lease::LocalSlots;
 use crate::playbook::Catalogue;
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use crate::report::audit::{AuditError, Reader, RecordKind};
@@ -21,6 +23,8 @@ pub struct Runs {
     pub runner: Arc<Runner>,
     /// The playbooks in force.
     pub catalogue: Mutex<Arc<Catalogue>>,
+    /// Held for as long as the agent lives, where the slots themselves are elsewhere.
+    pub _lock: Option<LocalSlots>,
 }
 
 impl Runs {
@@ -43,6 +47,10 @@ impl Runs {
         news: mpsc::Sender<Message>,
     ) {
         let case = cleared.proposal().case;
+        if core.cluster.is_some() {
+            start_in_turn(core, &cleared, run, news);
+            return;
+        }
         let course = self.course(core, &cleared);
         let runner = Arc::clone(&self.runner);
         let reins = core.reins.subscribe();
@@ -55,10 +63,10 @@ impl Runs {
         });
     }
 
-    /// The plan of a cleared proposal, ready to run.
+    /// The plan of a run, made from what is seen now.
     ///
     /// # Errors
-    /// Why it cannot be made.
+    /// A sentence: the playbook is gone, or its plan cannot be made.
     pub fn course(&self, core: &Arc<Core>, cleared: &Cleared) -> Result<Course, String> {
         let proposal = cleared.proposal();
         let engine = core.engine();
@@ -100,7 +108,7 @@ impl Runs {
                 &news,
             )
             .await;
-            let end = runs.resume_one(&core, past).await;
+            let end = runs.resume_one(&core, past, &news).await;
             report(case, past.run, end, &news).await;
         }
     }
@@ -147,7 +155,12 @@ impl Runs {
         report(case, run, RunEnd::Closed(outcome), news).await;
     }
 
-    async fn resume_one(&self, core: &Arc<Core>, past: &PastRun) -> RunEnd {
+    async fn resume_one(
+        &self,
+        core: &Arc<Core>,
+        past: &PastRun,
+        news: &mpsc::Sender<Message>,
+    ) -> RunEnd {
         let reference = past.opening.reference();
         let course = self.course_again(past);
         let course = match course {
@@ -159,6 +172,14 @@ impl Runs {
                 };
             }
         };
+        // After a restart, too, nothing disruptive without the opt-in as it is now (safety.md, I12).
+        if let Some(side) = &core.cluster
+            && let Err(why) = super::cluster::refresh(core, side, news).await
+        {
+            tracing::warn!(why, run = %past.run, "the own Node cannot be read, so the run goes on without a slot");
+            let rein = core.reins.subscribe();
+            return self.runner.resume(past, course, None, rein).await;
+        }
         let clearance =
             core.engine()
                 .clear_again(past.opening.case(), &reference, crate::host::clock::now());
@@ -184,6 +205,39 @@ impl Runs {
             .map_err(|error| format!("its plan cannot be made again: {error}"))?;
         Course::again(&plan, past.opening.clone()).map_err(|error| chain(&error))
     }
+}
+
+/// In a cluster: waits for its turn in a task of its own.
+fn start_in_turn(core: &Arc<Core>, cleared: &Cleared, run: RunId, news: mpsc::Sender<Message>) {
+    let (core, reins) = (Arc::clone(core), core.reins.subscribe());
+    let (case, playbook) = (cleared.proposal().case, cleared.proposal().playbook.clone());
+    tokio::spawn(async move {
+        let (Some(side), Some(runs)) = (&core.cluster, &core.runs) else {
+            return;
+        };
+        let turn = Turn {
+            core: Arc::clone(&core),
+            side: Arc::clone(side),
+            case,
+            playbook,
+            run,
+            news: news.clone(),
+        };
+        match turn.take(runs, reins).await {
+            Left::Ridden(end) => report(case, run, end, &news).await,
+            Left::NeverBegan(why) => {
+                tracing::info!(%case, %run, why, "the run never began");
+                let message = Message::RunEnded {
+                    case,
+                    run,
+                    ending: Ending::NeverBegan,
+                    halt: None,
+                };
+                // The process ends: the next one decides anew.
+                news.send(message).await.ok();
+            }
+        }
+    });
 }
 
 /// Whether the audit log in `folder` has the end of this run. *Cost*: reads the whole log, once at start.

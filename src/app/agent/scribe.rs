@@ -39,6 +39,17 @@ impl Scribe {
         }
     }
 
+    /// The newest record as `SEQ:HASH`; empty while a record is being written or without a log.
+    pub fn head(&self) -> String {
+        // Never waits: the disk under the log may hang while somebody writes.
+        match &self.log {
+            Ok(log) => log
+                .try_lock()
+                .map_or_else(|_| String::new(), |log| log.head().to_string()),
+            Err(_) => String::new(),
+        }
+    }
+
     /// Records written and records that could not be written.
     pub fn counts(&self) -> (u64, u64) {
         self.log.as_ref().map_or((0, 0), |log| {
@@ -78,6 +89,8 @@ pub struct RunWitness {
     pub metrics: Arc<AgentMetrics>,
     /// The probes.
     pub nudge: Nudge,
+    /// The cluster, where there is one.
+    pub cluster: Option<Arc<super::cluster::ClusterSide>>,
 }
 
 impl Witness for RunWitness {
@@ -85,6 +98,12 @@ impl Witness for RunWitness {
         Box::pin(async move {
             let written = self.scribe.write(record_of(event)).await;
             self.metrics.note_slot(!event.slot.is_empty());
+            if let Some(side) = &self.cluster {
+                if matches!(event.entry, RunEntry::Opened { .. }) {
+                    side.set_waiting(None);
+                }
+                super::told::of_run(side, event);
+            }
             if let (Some(kind), Some(took)) = (&event.step_kind, event.took) {
                 self.metrics.note_step(kind, took);
             }

@@ -46,7 +46,15 @@ pub struct Scene {
 impl Scene {
     /// Starts a control plane for the test `name` and waits until the policies are enforced.
     pub fn new(name: &str) -> Self {
-        let plane = ControlPlane::start(name);
+        Self::on(ControlPlane::start(name))
+    }
+
+    /// The same with garbage collection.
+    pub fn with_controllers(name: &str) -> Self {
+        Self::on(ControlPlane::start_with_controllers(name))
+    }
+
+    fn on(plane: ControlPlane) -> Self {
         plane.apply("overlays/observe");
         let admin = plane.admin();
         let own = Agent::join(&plane, "node-a");

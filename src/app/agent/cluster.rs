@@ -1,0 +1,382 @@
+//! The agent's side of the cluster: the own Node, fresh before each run and followed by a watch in between.
+
+use super::core::{Core, Message};
+use super::scribe::Scribe;
+use super::sight::{Seen, chain};
+use crate::app::config::Ceiling;
+use crate::engine::Input;
+use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
+use crate::host::{clock, retry};
+use crate::lease::{ApiSlots, SlotWitness};
+use crate::policy::annotations::{Notes, read_annotations, unread};
+use crate::policy::{CaseId, Mode, OptIn};
+use crate::probes::node_status;
+use crate::report::events::Happening;
+use crate::report::metrics::AgentMetrics;
+use serde_json::Value;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// How long a watch stays open at least; up to as much again is added, so that agents do not reconnect together.
+const WATCH_FOR: Duration = Duration::from_secs(1800);
+/// How long to wait after a failure, doubled each time up to the second.
+const MIN_REST: Duration = Duration::from_secs(2);
+const MAX_REST: Duration = Duration::from_secs(120);
+/// How many happenings wait to be told while the API server is away; the newest count.
+const MAX_HAPPENINGS: usize = 32;
+
+/// The cluster as this agent needs it.
+pub struct ClusterSide {
+    /// The API server.
+    pub api: Arc<dyn Cluster>,
+    /// The agents' namespace.
+    pub namespace: String,
+    /// The own Node's name.
+    pub node: String,
+    /// The slots.
+    pub slots: Arc<ApiSlots>,
+    /// Wakes the reporter.
+    pub changed: Notify,
+    state: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    ceiling: Option<Ceiling>,
+    view: Option<NodeView>,
+    failure: Option<String>,
+    listed: Option<Vec<CaseId>>,
+    spent: BTreeSet<CaseId>,
+    waiting: Option<String>,
+    happenings: VecDeque<Happening>,
+}
+
+impl ClusterSide {
+    /// Beside this API server, for `node`.
+    pub fn new(
+        api: Arc<dyn Cluster>,
+        namespace: &str,
+        node: &str,
+        witness: Arc<dyn SlotWitness>,
+    ) -> Self {
+        let slots = ApiSlots::new(Arc::clone(&api), namespace, node, witness);
+        Self {
+            api,
+            namespace: namespace.to_owned(),
+            node: node.to_owned(),
+            slots: Arc::new(slots),
+            changed: Notify::new(),
+            state: Mutex::new(Known::default()),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Node as last seen.
+    pub fn view(&self) -> Option<NodeView> {
+        self.known().view.clone()
+    }
+
+    /// The most that annotations may ask for.
+    pub fn set_ceiling(&self, ceiling: Ceiling) {
+        self.known().ceiling = Some(ceiling);
+    }
+
+    /// Why the run under way has no slot yet; `None`: it has one, or there is no run.
+    pub fn set_waiting(&self, why: Option<String>) {
+        self.known().waiting = why;
+        self.changed.notify_one();
+    }
+
+    /// Why the run under way has no slot yet.
+    pub fn waiting(&self) -> Option<String> {
+        self.known().waiting.clone()
+    }
+
+    /// Something that people are told by an event.
+    pub fn happened(&self, what: Happening) {
+        let mut known = self.known();
+        if known.happenings.len() >= MAX_HAPPENINGS {
+            known.happenings.pop_front();
+        }
+        known.happenings.push_back(what);
+        self.changed.notify_one();
+    }
+
+    /// The next happening to tell.
+    pub fn next_happening(&self) -> Option<Happening> {
+        self.known().happenings.pop_front()
+    }
+
+    /// An approval by annotation is for one run: until the annotation changes, the case is not approved again.
+    pub fn spend_approval(&self, case: CaseId) {
+        self.known().spent.insert(case);
+    }
+
+    /// The node's own settings as they are known now.
+    pub fn opt_in(&self) -> OptIn {
+        let known = self.known();
+        let Some(view) = &known.view else {
+            let why = known.failure.clone();
+            let why = why.unwrap_or_else(|| format!("Node {} was not read yet", self.node));
+            return unread(&why);
+        };
+        let notes = Notes {
+            node: &view.name,
+            version: &view.version,
+            annotations: &view.annotations,
+            taints: &view.taints,
+            is_going: view.is_going,
+        };
+        let ceiling = known
+            .ceiling
+            .map_or_else(Default::default, |c| (c.mode, c.allow));
+        let mut opt_in = read_annotations(notes, ceiling);
+        opt_in.approved.retain(|case| !known.spent.contains(case));
+        opt_in
+    }
+
+    /// Reads the own Node now, and not from a cache.
+    async fn read(&self) -> Result<NodeView, String> {
+        let call = Call::new(Verb::Get, Resource::Nodes, "", &self.node);
+        let object = retry::persist(&*self.api, call)
+            .await
+            .map_err(|e| chain(&e))?;
+        let view = NodeView::read(&object).map_err(|error| error.to_string())?;
+        if view.name != self.node {
+            return Err(format!(
+                "asked for Node {}, got Node {}",
+                self.node, view.name
+            ));
+        }
+        Ok(view)
+    }
+
+    /// Keeps what was read, and says which cases were approved since the time before.
+    fn keep(&self, view: NodeView, had_runs: impl Fn(CaseId) -> bool) -> Vec<CaseId> {
+        self.slots.meet(&view);
+        let listed = {
+            let mut known = self.known();
+            known.failure = None;
+            known.view = Some(view);
+            std::mem::take(&mut known.spent)
+        };
+        // Without what is spent, so that the list is what the annotation says.
+        let approved = self.opt_in().approved;
+        let mut known = self.known();
+        known.spent = listed;
+        known.spent.retain(|case| approved.contains(case));
+        let before = known.listed.replace(approved.clone());
+        let fresh: Vec<CaseId> = match before {
+            Some(before) => approved
+                .into_iter()
+                .filter(|case| !before.contains(case))
+                .collect(),
+            // After a start nobody knows how old an approval is: a case that had a run had its approval used up.
+            None => {
+                let (old, fresh): (Vec<_>, Vec<_>) =
+                    approved.into_iter().partition(|case| had_runs(*case));
+                known.spent.extend(old);
+                fresh
+            }
+        };
+        fresh
+    }
+
+    fn lose(&self, why: &str) {
+        let mut known = self.known();
+        known.view = None;
+        known.failure = Some(why.to_owned());
+    }
+}
+
+/// Reads the own Node and puts its settings in force.
+///
+/// # Errors
+/// It cannot be read: nothing may start. The sentence says what and why.
+pub async fn refresh(
+    core: &Arc<Core>,
+    side: &ClusterSide,
+    news: &mpsc::Sender<Message>,
+) -> Result<(), String> {
+    let view = side.read().await?;
+    put_in_force(core, side, view, news).await;
+    Ok(())
+}
+
+async fn put_in_force(
+    core: &Arc<Core>,
+    side: &ClusterSide,
+    view: NodeView,
+    news: &mpsc::Sender<Message>,
+) {
+    let had_runs = |case| {
+        let engine = core.engine();
+        engine
+            .book()
+            .find(case)
+            .is_some_and(|case| !case.runs.is_empty())
+    };
+    let fresh = side.keep(view, had_runs);
+    core.apply_opt_in(side.opt_in(), news).await;
+    side.changed.notify_one();
+    for case in fresh {
+        tracing::info!(%case, "approved by annotation");
+        core.turn(Input::Approve(case), news).await;
+    }
+}
+
+/// Follows the own Node for ever.
+pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<Message>) {
+    let mut rest = MIN_REST;
+    let mut is_first = true;
+    loop {
+        match refresh(&core, &side, &news).await {
+            Ok(()) => {
+                if std::mem::take(&mut is_first) {
+                    tidy_up(&side).await;
+                }
+                rest = MIN_REST;
+                see(&side, &news).await;
+                let why = watch(&core, &side, &news).await;
+                tracing::debug!(%why, "the watch of the own Node begins anew");
+            }
+            Err(why) => {
+                tracing::warn!(why, "the own Node cannot be read; nothing starts meanwhile");
+                if side.view().is_none() {
+                    side.lose(&why);
+                    core.apply_opt_in(side.opt_in(), &news).await;
+                }
+            }
+        }
+        tokio::time::sleep(rest + retry::spread(&side.node, rest)).await;
+        rest = (rest * 2).min(MAX_REST);
+    }
+}
+
+/// A claim of a process before this one: whoever still waits makes a new one.
+async fn tidy_up(side: &ClusterSide) {
+    if let Err(error) = side.slots.withdraw().await {
+        tracing::warn!(%error, "an old claim of this node may still stand");
+    }
+}
+
+/// Tells the engine what the Node says of itself now.
+async fn see(side: &ClusterSide, news: &mpsc::Sender<Message>) {
+    let ready = side.view().and_then(|view| view.ready());
+    let mut batch = node_status::batch(ready);
+    batch.at = clock::now();
+    let seen = Seen {
+        spec: &node_status::SPEC,
+        result: Ok(batch),
+    };
+    if news.send(Message::Seen(seen)).await.is_err() {
+        tracing::debug!("the engine is gone");
+    }
+}
+
+/// Watches from what was read last, until something breaks.
+async fn watch(core: &Arc<Core>, side: &ClusterSide, news: &mpsc::Sender<Message>) -> String {
+    let Some(mut version) = side.view().map(|view| view.version) else {
+        return "the Node is not known".to_owned();
+    };
+    loop {
+        let limit = WATCH_FOR + retry::spread(&side.node, WATCH_FOR);
+        let call = Call::new(Verb::Watch, Resource::Nodes, "", "")
+            .with("watch", "true")
+            .with("fieldSelector", format!("metadata.name={}", side.node))
+            .with("resourceVersion", version.clone())
+            .with("allowWatchBookmarks", "true")
+            .with("timeoutSeconds", limit.as_secs().to_string());
+        let mut events = match side.api.watch(call).await {
+            Ok(events) => events,
+            Err(error) => return error.to_string(),
+        };
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => match take(core, side, &event, news).await {
+                    Ok(seen) => version = seen,
+                    Err(why) => return why,
+                },
+                Some(Err(error)) => return error.to_string(),
+                // Its time was over: go on from where it ended.
+                None => break,
+            }
+        }
+    }
+}
+
+/// Takes one event; the resourceVersion that it brings.
+async fn take(
+    core: &Arc<Core>,
+    side: &ClusterSide,
+    event: &Value,
+    news: &mpsc::Sender<Message>,
+) -> Result<String, String> {
+    let object = event.get("object").unwrap_or(&Value::Null);
+    match event.get("type").and_then(Value::as_str) {
+        Some("ADDED" | "MODIFIED") => {
+            let view = NodeView::read(object).map_err(|error| error.to_string())?;
+            let version = view.version.clone();
+            put_in_force(core, side, view, news).await;
+            see(side, news).await;
+            Ok(version)
+        }
+        Some("BOOKMARK") => {
+            see(side, news).await;
+            let version = object
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str);
+            version
+                .map(str::to_owned)
+                .ok_or_else(|| "a bookmark without resourceVersion".to_owned())
+        }
+        Some("DELETED") => {
+            let why = format!("Node {} was deleted", side.node);
+            side.lose(&why);
+            core.apply_opt_in(side.opt_in(), news).await;
+            Err(why)
+        }
+        other => {
+            let message = object
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or("no message");
+            Err(format!(
+                "the watch sent {}: {message}",
+                other.unwrap_or("an event without type")
+            ))
+        }
+    }
+}
+
+/// Counts slots for the metrics page, and anchors the audit log in them.
+pub struct SlotTally {
+    /// The counters.
+    pub metrics: Arc<AgentMetrics>,
+    /// The audit log.
+    pub scribe: Scribe,
+}
+
+impl SlotWitness for SlotTally {
+    fn wrote(&self, outcome: &'static str) {
+        self.metrics.note_renewal(outcome);
+    }
+
+    fn holds(&self, domain: &str, held: bool) {
+        self.metrics.note_domain(domain, held);
+    }
+
+    fn audit_head(&self) -> String {
+        self.scribe.head()
+    }
+}
+
+/// Whether approvals matter now: only then is one used up by a run.
+pub fn asks_people(opt_in: &OptIn) -> bool {
+    opt_in.mode == Mode::Approve
+}

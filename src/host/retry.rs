@@ -1,0 +1,51 @@
+//! The one place where calls are repeated, and where waits are spread over time.
+
+use super::clock;
+use super::cluster::{ApiError, Call, Cluster};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+/// The longest wait between two tries, and the most that a server's Retry-After is obeyed for.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How often a call is repeated. Whoever cares longer calls again with fresher data.
+const MAX_TRIES: usize = 4;
+
+/// Sends a call that may be repeated without harm (a read, or a patch that says the whole of what it is about): 429, 5xx
+/// and silence are waited out, and a Retry-After is honoured. Never for lease writes.
+///
+/// # Errors
+/// The first final refusal, or the last of the errors.
+pub async fn persist(cluster: &dyn Cluster, call: Call) -> Result<Value, ApiError> {
+    let mut waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(MAX_WAIT)
+        .with_max_times(MAX_TRIES)
+        .build();
+    loop {
+        let error = match cluster.call(call.clone()).await {
+            Ok(object) => return Ok(object),
+            Err(error) => error,
+        };
+        let Some(wait) = waits.next().filter(|_| !error.is_final()) else {
+            return Err(error);
+        };
+        let wait = error.retry_after().unwrap_or(wait).min(MAX_WAIT);
+        // On top, never less than what the server asked for.
+        let wait = wait.saturating_add(spread(&call.what(), wait / 2));
+        tracing::debug!(%error, ?wait, "trying again");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// A span from nothing up to `most`, different on every call and on every node: what many agents do at the same moment is
+/// spread out by it. Not for secrets.
+pub fn spread(salt: &str, most: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    salt.hash(&mut hasher);
+    std::process::id().hash(&mut hasher);
+    clock::now().uptime.since_boot().hash(&mut hasher);
+    let share = (hasher.finish() % 10_000) as f64 / 10_000.0;
+    most.mul_f64(share)
+}

@@ -1,0 +1,330 @@
+//! Slots against a fake API server that can be told to fail.
+
+use super::api::{ApiSlots, SlotWitness};
+use super::error::LeaseError;
+use super::fixture::cleared;
+use super::keeper::Keeper;
+use super::{Grounds, Lease, Permit};
+use crate::host::cluster::{Cluster, NodeView, Resource, Verb};
+use crate::host::fake::{Failure, FakeCluster, HandClock};
+use crate::policy::RunId;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+struct Silent;
+
+impl SlotWitness for Silent {
+    fn wrote(&self, _outcome: &'static str) {}
+    fn holds(&self, _domain: &str, _held: bool) {}
+    fn audit_head(&self) -> String {
+        "7:abc".to_owned()
+    }
+}
+
+struct Scene {
+    server: Arc<FakeCluster>,
+}
+
+impl Scene {
+    fn with_limits(data: Value) -> Self {
+        let server = Arc::new(FakeCluster::default());
+        server.plant(
+            Resource::ConfigMaps,
+            json!({ "metadata": { "name": "limits" }, "data": data }),
+        );
+        Self { server }
+    }
+
+    fn agent(&self, node: &str) -> Keeper<Arc<ApiSlots>> {
+        let cluster: Arc<dyn Cluster> = self.server.clone();
+        let slots = ApiSlots::new(cluster, "nodemend", node, Arc::new(Silent));
+        slots.meet(&NodeView {
+            name: node.to_owned(),
+            uid: format!("node-uid-{node}"),
+            ..NodeView::default()
+        });
+        Keeper::new(Arc::new(slots), Arc::new(HandClock::at(100)))
+    }
+
+    fn leases(&self) -> Vec<String> {
+        self.server.names(Resource::Leases)
+    }
+}
+
+async fn get(agent: &Keeper<Arc<ApiSlots>>, run: u64) -> Result<Permit, LeaseError> {
+    agent.acquire(cleared(), RunId(run)).await
+}
+
+#[tokio::test]
+async fn a_slot_is_taken_renewed_and_freed_and_the_claim_goes_with_it() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let agent = scene.agent("a");
+    let permit = get(&agent, 1).await.expect("a slot");
+    let slot = scene
+        .server
+        .find(Resource::Leases, "slot.cluster.0")
+        .expect("it is there");
+    assert_eq!(slot["spec"]["holderIdentity"], "a");
+    assert_eq!(slot["metadata"]["ownerReferences"][0]["uid"], "node-uid-a");
+    assert_eq!(
+        slot["metadata"]["annotations"]["nodemend.io/audit-head"],
+        "7:abc"
+    );
+    assert_eq!(slot["metadata"]["annotations"]["nodemend.io/run"], "run-1");
+    agent.renew(&permit).await.expect("renewed");
+    let renewed = scene
+        .server
+        .find(Resource::Leases, "slot.cluster.0")
+        .expect("it is there");
+    assert_ne!(
+        slot["metadata"]["resourceVersion"],
+        renewed["metadata"]["resourceVersion"]
+    );
+    assert_eq!(slot["metadata"]["uid"], renewed["metadata"]["uid"]);
+    agent.release(permit, Grounds::Soaked).await.expect("freed");
+    assert_eq!(scene.leases(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_many_agents_no_more_than_the_cap_hold_a_slot() {
+    let scene = Scene::with_limits(json!({ "cluster": "2", "storm-nodes": "50" }));
+    let agents: Vec<_> = (0..10).map(|i| scene.agent(&format!("n{i}"))).collect();
+    let mut permits = Vec::new();
+    for agent in &agents {
+        permits.extend(get(agent, 1).await.ok());
+    }
+    assert_eq!(permits.len(), 2);
+    let slots = scene
+        .leases()
+        .into_iter()
+        .filter(|name| name.starts_with("slot."))
+        .count();
+    assert_eq!(slots, 2);
+}
+
+#[tokio::test]
+async fn whatever_is_garbled_or_missing_gives_no_slot_and_says_which_object() {
+    for (resource, object, part) in [
+        (
+            Resource::ConfigMaps,
+            json!({ "metadata": { "name": "limits" }, "data": { "cluster": "-1" } }),
+            "cluster has no slots",
+        ),
+        (
+            Resource::ConfigMaps,
+            json!({ "metadata": { "name": "limits" }, "data": "all" }),
+            "cluster has no slots",
+        ),
+        (
+            Resource::ConfigMaps,
+            json!({ "metadata": { "name": "limits" } }),
+            "cluster has no slots",
+        ),
+        (
+            Resource::ConfigMaps,
+            json!({ "metadata": {} }),
+            "metadata.name",
+        ),
+        (
+            Resource::ConfigMaps,
+            json!({ "metadata": { "name": "breaker-x" } }),
+            "breaker-x",
+        ),
+        (
+            Resource::Leases,
+            json!({ "metadata": { "name": "slot.cluster.zero", "labels": { "nodemend.io/kind": "slot" } } }),
+            "slot.cluster.zero",
+        ),
+        (
+            Resource::Leases,
+            json!({ "metadata": { "name": "slot.cluster.0", "labels": { "nodemend.io/kind": "slot" } } }),
+            "metadata.uid",
+        ),
+        (
+            Resource::Leases,
+            json!({ "metadata": { "name": "z", "labels": { "nodemend.io/kind": "claim" } } }),
+            "metadata.creationTimestamp",
+        ),
+    ] {
+        let scene = Scene::with_limits(json!({ "cluster": "3" }));
+        scene.server.plant(resource, object.clone());
+        let error = get(&scene.agent("a"), 1)
+            .await
+            .expect_err("no slot")
+            .to_string();
+        assert!(error.contains(part), "{object}: {error}");
+        assert!(
+            !scene.leases().contains(&"slot.cluster.1".to_owned()),
+            "{object}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_fails_gives_no_slot() {
+    for (verb, resource) in [
+        (Verb::List, Resource::ConfigMaps),
+        (Verb::List, Resource::Leases),
+        (Verb::Create, Resource::Leases),
+    ] {
+        for failure in [
+            Failure::Lost,
+            Failure::Garbled,
+            Failure::Refuse(401, "Unauthorized"),
+            Failure::Refuse(403, "Forbidden"),
+            Failure::Refuse(429, "TooManyRequests"),
+            Failure::Refuse(500, "InternalError"),
+        ] {
+            let scene = Scene::with_limits(json!({ "cluster": "1" }));
+            scene.server.fail(verb, resource, failure.clone());
+            let result = get(&scene.agent("a"), 1).await;
+            assert!(result.is_err(), "{verb:?} {resource:?} {failure:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_create_that_was_made_in_silence_is_found_and_freed() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let agent = scene.agent("a");
+    // The first create is the claim's.
+    scene.server.plant(
+        Resource::Leases,
+        json!({ "metadata": { "name": "a", "creationTimestamp": "2026-11-22T09:00:00Z",
+            "labels": { "nodemend.io/kind": "claim", "nodemend.io/signature": "test-signature" } } }),
+    );
+    scene.server.fail(
+        Verb::Create,
+        Resource::Leases,
+        Failure::Refuse(409, "AlreadyExists"),
+    );
+    scene
+        .server
+        .fail(Verb::Create, Resource::Leases, Failure::DoneInSilence);
+    assert!(get(&agent, 1).await.is_err());
+    assert_eq!(scene.leases(), ["a"], "the slot was looked for and freed");
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_leaves_the_permit_to_expire_and_a_lost_slot_is_lost() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let agent = scene.agent("a");
+    let permit = get(&agent, 1).await.expect("a slot");
+    let proved = permit.proved_at();
+    for failure in [
+        Failure::Lost,
+        Failure::Garbled,
+        Failure::Refuse(403, "Forbidden"),
+        Failure::Refuse(503, "x"),
+    ] {
+        scene.server.fail(Verb::Update, Resource::Leases, failure);
+        assert!(agent.renew(&permit).await.is_err());
+        assert_eq!(permit.proved_at(), proved, "nothing new is proved");
+    }
+    // Written in silence: the version moved on, which a read shows, and the next write proves.
+    scene
+        .server
+        .fail(Verb::Update, Resource::Leases, Failure::DoneInSilence);
+    assert!(agent.renew(&permit).await.is_err());
+    agent.renew(&permit).await.expect("proved again");
+    scene.server.remove(Resource::Leases, "slot.cluster.0");
+    assert!(matches!(
+        agent.renew(&permit).await,
+        Err(LeaseError::Lost { .. })
+    ));
+    assert_eq!(permit.proved_at(), None);
+}
+
+#[tokio::test]
+async fn a_slot_that_somebody_else_made_anew_is_lost_and_is_not_freed() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let agent = scene.agent("a");
+    let permit = get(&agent, 1).await.expect("a slot");
+    scene.server.remove(Resource::Leases, "slot.cluster.0");
+    let other = get(&scene.agent("b"), 1).await.expect("the slot is free");
+    assert!(matches!(
+        agent.renew(&permit).await,
+        Err(LeaseError::Lost { .. })
+    ));
+    agent.release(permit, Grounds::Soaked).await.ok();
+    let slot = scene
+        .server
+        .find(Resource::Leases, "slot.cluster.0")
+        .expect("still there");
+    assert_eq!(slot["spec"]["holderIdentity"], "b");
+    drop(other);
+}
+
+#[tokio::test]
+async fn after_a_restart_the_own_slot_counts_only_once_it_is_written() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let permit = get(&scene.agent("a"), 1).await.expect("a slot");
+    drop(permit);
+    let updates = || {
+        let calls = scene.server.calls();
+        calls
+            .iter()
+            .filter(|call| call.verb == Verb::Update)
+            .count()
+    };
+    let before = updates();
+    let again = scene
+        .agent("a")
+        .recover(cleared(), RunId(1))
+        .await
+        .expect("the same slot");
+    assert_eq!(updates(), before + 1);
+    assert!(again.proved_at().is_some() && !again.is_inherited());
+}
+
+#[tokio::test]
+async fn a_slot_kept_by_an_earlier_run_is_inherited_for_good() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    drop(get(&scene.agent("a"), 1).await.expect("a slot"));
+    let second = get(&scene.agent("a"), 2).await.expect("the same slot");
+    assert!(second.is_inherited());
+    drop(second);
+    let again = get(&scene.agent("a"), 2).await.expect("the same slot");
+    assert!(
+        again.is_inherited(),
+        "also after a restart within the second run"
+    );
+}
+
+#[tokio::test]
+async fn a_storm_opens_the_breaker_and_then_nobody_gets_a_slot() {
+    let scene = Scene::with_limits(json!({ "cluster": "9", "storm-nodes": "2" }));
+    for (node, has_slot) in [("a", true), ("b", true), ("c", false), ("d", false)] {
+        let result = get(&scene.agent(node), 1).await;
+        assert_eq!(result.is_ok(), has_slot, "{node}: {result:?}");
+    }
+    assert!(
+        scene
+            .server
+            .names(Resource::ConfigMaps)
+            .contains(&"breaker-storm-test-signature".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_claim_of_another_case_is_made_anew() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    scene.server.plant(
+        Resource::Leases,
+        json!({ "metadata": { "name": "a", "creationTimestamp": "2026-11-22T08:00:00Z",
+            "labels": { "nodemend.io/kind": "claim", "nodemend.io/signature": "other" } } }),
+    );
+    let agent = scene.agent("a");
+    assert!(get(&agent, 1).await.is_err());
+    get(&agent, 1).await.expect("with a claim of its own");
+}
+
+#[tokio::test]
+async fn a_node_that_was_not_read_gets_nothing_and_asks_nothing() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let cluster: Arc<dyn Cluster> = scene.server.clone();
+    let slots = ApiSlots::new(cluster, "nodemend", "a", Arc::new(Silent));
+    let agent = Keeper::new(Arc::new(slots), Arc::new(HandClock::at(100)));
+    assert!(get(&agent, 1).await.is_err());
+    assert!(scene.server.calls().is_empty());
+}
