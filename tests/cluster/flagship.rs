@@ -1,11 +1,11 @@
 //! The flagship on a real node: PID 1 goes mute on the bus, kubelet keeps saying Ready, new pods
 //! hang.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::api::Caller;
@@ -14,10 +14,14 @@ use crate::controlplane::ControlPlane;
 use crate::crowd::digest;
 use crate::fleet::CONFIG_MAPS;
 use crate::image;
+use crate::invariants;
+use crate::matrix::case::lease;
 use crate::node::Node;
 use crate::node::bus_connection::MutedBus;
 use crate::pods::pause_image;
 use crate::process::until;
+use crate::rights;
+use crate::steps;
 
 const DAEMON_SET: &str = "/apis/apps/v1/namespaces/nodemend/daemonsets/nodemend";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -64,7 +68,7 @@ fn with_pid_1_mute_the_node_stays_ready_and_new_pods_hang() {
 }
 
 /// The agent in its pod, from its own image, confined as the manifests say: it sees the host's
-/// silence and ends it by the host's own systemd.
+/// silence and ends it by the host's own systemd, under a slot.
 #[test]
 fn the_agent_in_its_pod_mends_a_mute_pid_1() {
     let agent = agent();
@@ -82,7 +86,7 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
     configure(
         &plane,
         &format!(
-            "limits: {{ mode: auto, allow: restart }}\nnode: {{ mode: auto, allow: restart }}\n\
+            "limits: {{ mode: auto, allow: restart }}\n\
          playbooks: {{ dir: /var/lib/nodemend/playbooks }}\ntrust: {{ digests: [{digest}] }}\n"
         ),
     );
@@ -92,6 +96,12 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
     )];
     let node = ready_node(&plane, 31, images.path(), &files);
     let admin = plane.admin();
+    let opt_in = json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" });
+    let opt_in = json!({ "metadata": { "annotations": opt_in } });
+    let path = format!("/api/v1/nodes/{}", node.name());
+    admin
+        .merge(&path, &opt_in)
+        .expect("a person opts the node in");
     until("the agent's pod is ready", RUNNING_WITHIN, || {
         agent_is_ready(&admin)
     });
@@ -132,6 +142,23 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1() {
     until("the case is closed", Duration::from_secs(60), || {
         told("case-closed").is_some()
     });
+    let calls = plane.audit().calls();
+    let caps = BTreeMap::from([("cluster", 1)]);
+    assert_eq!(invariants::breaches(&calls, &caps), Vec::<String>::new());
+    assert_eq!(
+        steps::breaches(node.name(), &audit(&node), &calls),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        rights::used(&calls).1,
+        Vec::<String>::new(),
+        "calls that RBAC refused"
+    );
+    assert_eq!(
+        admin.get(&lease("slot.cluster.0")).code,
+        404,
+        "the slot is free again"
+    );
     muted.release();
 }
 
@@ -172,16 +199,6 @@ fn configure(plane: &ControlPlane, text: &str) {
     admin
         .merge(&format!("{CONFIG_MAPS}/{name}"), &patch)
         .expect("set the configuration");
-    // Until the agent can speak to the API server.
-    let patch = json!([{ "op": "add", "path": "/spec/template/spec/containers/0/args/1",
-        "value": "--standalone" }]);
-    let path = format!("{DAEMON_SET}?fieldManager=test");
-    let answer = admin.call(
-        Method::PATCH,
-        &path,
-        Some(("application/json-patch+json", &patch)),
-    );
-    answer.expect("run it standalone");
 }
 
 /// What the agent on `node` wrote down, oldest first.
