@@ -13,7 +13,7 @@ impl Chance {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         // Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014), the constants of SplittableRandom.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -25,7 +25,7 @@ impl Chance {
     /// A number below `bound`; 0 for 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias is below 2^-40 for every bound used here.
-        self.next().checked_rem(bound).unwrap_or(0)
+        self.number().checked_rem(bound).unwrap_or(0)
     }
 
     /// True once in `times`; never for 0.
@@ -61,8 +61,8 @@ mod tests {
     fn a_seed_gives_the_same_numbers_everywhere() {
         // First numbers of SplitMix64 from seed 0, as the reference implementation prints them.
         let mut chance = Chance::new(0);
-        assert_eq!(chance.next(), 0xe220_a839_7b1d_cdaf);
-        assert_eq!(chance.next(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(chance.number(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(chance.number(), 0x6e78_9e6a_a1b9_65f4);
     }
 
     #[test]

@@ -52,8 +52,8 @@ impl Fault {
 pub const PROBES: [(&str, Duration); 7] = [
     ("systemd-bus", Duration::from_secs(10)),
     ("systemd-units", Duration::from_secs(15)),
-    ("kernel-log", Duration::from_secs(15)),
-    ("journal", Duration::from_secs(15)),
+    ("kernel-log", Duration::from_secs(25)),
+    ("journal", Duration::from_secs(25)),
     ("packages", Duration::from_secs(60)),
     ("kernel", Duration::from_secs(60)),
     ("storage", Duration::from_secs(30)),
