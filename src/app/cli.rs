@@ -149,7 +149,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct ApiAccess {
     /// How to reach the API server [default: the pod's service account]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
     /// The agents' namespace [default: the service account's, else nodemend]
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]

@@ -76,7 +76,7 @@ impl Patient {
             &home.join("kubeconfig"),
             &plane.pki().token_kubeconfig(&agent.token),
         );
-        let process = Process::start(&format!("agent-{node}"), argv, plane.dir());
+        let process = Process::start(&format!("agent-{node}"), command(&home, node), plane.dir());
         Self {
             agent,
             process,
