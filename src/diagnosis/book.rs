@@ -202,10 +202,11 @@ impl CaseBook {
             .find(|case| case.id == Some(id))
     }
 
-    /// The open case that is the cause of this one, if there is one.
+    /// The case that is the cause of this one, if there is one. A cause that is only suspected counts too: its hold may be
+    /// longer than the symptom's, and a symptom is never treated before it is clear what it comes from.
     pub fn cause_of(&self, case: &Case) -> Option<&Case> {
         self.cases.values().find(|other| {
-            other.state.is_open()
+            (other.state.is_open() || other.state == CaseState::Suspected)
                 && other.signature != case.signature
                 && self
                     .terms

@@ -38,3 +38,13 @@ pub struct Case {
     /// Whether a run ended well in this case.
     pub mended: bool,
 }
+
+impl Case {
+    /// What people call it: its number, or its signature while it is only suspected.
+    pub fn name(&self) -> Arc<str> {
+        match self.id {
+            Some(id) => Arc::from(id.to_string()),
+            None => Arc::from(format!("{} (suspected)", self.signature)),
+        }
+    }
+}

@@ -413,7 +413,7 @@ impl Engine {
         facts.hidden = self
             .book
             .cause_of(case)
-            .and_then(|cause| Some((id, cause.id?)))
+            .map(|cause| (id, cause.name()))
             .into_iter()
             .collect();
         facts.needs_human = (case.state == CaseState::NeedsHuman)

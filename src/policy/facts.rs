@@ -67,8 +67,8 @@ pub struct Facts {
     pub evidence_at: BTreeMap<CaseId, Uptime>,
     /// When the agent began to look; evidence from before counts only if seen again.
     pub watching_since: Uptime,
-    /// Cases in which something else is the cause, with that case.
-    pub hidden: BTreeMap<CaseId, CaseId>,
+    /// Cases in which something else is, or may yet prove to be, the cause; with what it is.
+    pub hidden: BTreeMap<CaseId, Arc<str>>,
     /// Whether a run is under way on this node.
     pub run_in_flight: bool,
     /// Cases that need a human: nothing retries by itself.

@@ -238,7 +238,7 @@ mod tests {
             (
                 "a symptom",
                 |p, f| {
-                    f.hidden.insert(p.case, CaseId(3));
+                    f.hidden.insert(p.case, "case-3".into());
                 },
                 &["cause"],
             ),
