@@ -13,15 +13,6 @@ use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
 
-/// How the agents run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Each for itself, its slot a file: shows that the crowd's sickness can be mended.
-    Standalone,
-    /// Beside the API server, by its own token.
-    Cluster,
-}
-
 /// The agents of a test.
 pub struct Crowd {
     /// In the order of their numbers.
@@ -39,10 +30,10 @@ pub struct Member {
 
 impl Crowd {
     /// Starts `count` agents whose hosts' `net.ipv4.ip_forward` is not what they declare.
-    pub fn start(plane: &ControlPlane, count: usize, way: Way) -> Self {
+    pub fn start(plane: &ControlPlane, count: usize) -> Self {
         let rules = plane.dir().join("rules");
         let digest = write_rules(&rules);
-        let member = |number| Member::start(plane, number, way, &rules, &digest);
+        let member = |number| Member::start(plane, number, &rules, &digest);
         Self {
             members: (0..count).map(member).collect(),
         }
@@ -61,7 +52,7 @@ impl Crowd {
 }
 
 impl Member {
-    fn start(plane: &ControlPlane, number: usize, way: Way, rules: &Path, digest: &str) -> Self {
+    fn start(plane: &ControlPlane, number: usize, rules: &Path, digest: &str) -> Self {
         let node = format!("n-{number}");
         let agent = Agent::join(plane, &node);
         let home = plane.dir().join(&node);
@@ -73,9 +64,9 @@ impl Member {
         };
         file("root/etc/sysctl.d/99-lab.conf", "net.ipv4.ip_forward = 1\n");
         file("root/proc/sys/net/ipv4/ip_forward", "0\n");
-        let config = file("config.yaml", &configuration(way, rules, digest));
+        let config = file("config.yaml", &configuration(rules, digest));
         let kubeconfig = file("kubeconfig", &plane.pki().token_kubeconfig(&agent.token));
-        let argv = command(&home, &node, number, &config, &kubeconfig, way);
+        let argv = command(&home, &node, number, &config, &kubeconfig);
         let process = Process::start(&node, argv, plane.dir());
         Self {
             agent,
@@ -116,14 +107,7 @@ impl Member {
     }
 }
 
-fn command(
-    home: &Path,
-    node: &str,
-    number: usize,
-    config: &str,
-    kubeconfig: &str,
-    way: Way,
-) -> Vec<String> {
+fn command(home: &Path, node: &str, number: usize, config: &str, kubeconfig: &str) -> Vec<String> {
     let at = |name: &str| home.join(name).display().to_string();
     // An address of its own on loopback each: ports are few, 127.0.0.0/8 is not.
     let listen = format!("127.1.{}.{}:9797", number / 250, number % 250 + 1);
@@ -133,9 +117,7 @@ fn command(
         agent().display().to_string(),
         "agent".to_owned(),
     ];
-    if way == Way::Standalone {
-        argv.push("--standalone".to_owned());
-    }
+    argv.push("--standalone".to_owned());
     for (flag, value) in [
         ("--node-name", node.to_owned()),
         ("--listen", listen),
@@ -149,13 +131,8 @@ fn command(
     argv
 }
 
-fn configuration(way: Way, rules: &Path, digest: &str) -> String {
-    // In a cluster the Node's annotations opt in.
-    let node = if way == Way::Standalone {
-        "node: { mode: auto, allow: restart }\n"
-    } else {
-        ""
-    };
+fn configuration(rules: &Path, digest: &str) -> String {
+    let node = "node: { mode: auto, allow: restart }\n";
     let rules = rules.display();
     format!(
         "limits: {{ mode: auto, allow: restart }}\n{node}signatures: {{ dir: {rules}/signatures }}\n\
@@ -211,7 +188,7 @@ fn every_agent_of_a_crowd_mends_its_own_host() {
     agent();
     let plane = ControlPlane::start("crowd");
     plane.apply("overlays/standard");
-    let mut crowd = Crowd::start(&plane, 20, Way::Standalone);
+    let mut crowd = Crowd::start(&plane, 20);
     let took = crowd.await_mended(Duration::from_secs(120));
     let memory: u64 = crowd
         .members
@@ -220,7 +197,7 @@ fn every_agent_of_a_crowd_mends_its_own_host() {
         .sum();
     eprintln!(
         "20 agents mended {took:?} after the last one's start; {} MiB each",
-        memory / 20 >> 20
+        (memory / 20) >> 20
     );
     for member in &crowd.members {
         let opened = member

@@ -172,12 +172,6 @@ impl<'node> Agent<'node> {
         serde_json::from_str(&ran.stdout).with_context(|| format!("not JSON: {ran:?}"))
     }
 
-    /// A page of `/api/v1/`.
-    pub fn api(&self, page: &str) -> Result<Value> {
-        let body = self.node.http_get(PORT, &format!("/api/v1/{page}"))?;
-        serde_json::from_str(&body).with_context(|| format!("/api/v1/{page} is not JSON: {body}"))
-    }
-
     /// The value of a sample on `/metrics`: `name` with its labels, as it stands there.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let page = self.node.http_get(PORT, "/metrics")?;

@@ -59,7 +59,8 @@ fn each_broken_file_costs_only_its_own_collectors() {
     let mut all = Vec::new();
     files(&dir.path().join("proc"), &mut all);
     files(&dir.path().join("sys"), &mut all);
-    let breaks: [(&str, &dyn Fn(&Path, &[u8])); 8] = [
+    type Breaking<'a> = (&'a str, &'a dyn Fn(&Path, &[u8]));
+    let breaks: [Breaking<'_>; 8] = [
         ("vanished", &|_, _| {}),
         ("empty", &|path, _| fs::write(path, b"").unwrap()),
         ("truncated", &|path, text| {
