@@ -43,7 +43,7 @@ pub struct Common {
     /// Colours; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// What is logged on stderr: error, warn, info, debug, trace, or a filter of tracing
+    /// What is logged on stderr: error, warn, info, debug, trace; or by target: info,kube=warn
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
     /// How it is logged

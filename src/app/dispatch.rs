@@ -10,7 +10,9 @@ use crate::host::clock;
 use crate::playbook::Checks;
 use crate::steps::Kinds;
 use std::io::Write;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs the command. Results go to stdout, problems to stderr.
 pub async fn dispatch(cli: Cli) -> Exit {
@@ -118,27 +120,21 @@ fn with_streams(
     }
 }
 
-/// Logs go to stderr; commands that print a result log only warnings unless told otherwise.
+/// Logs go to stderr. Levels by target, without regular expressions: `info`, or `info,kube=warn`.
 fn begin_log(common: &Common) -> Result<(), Vec<Problems>> {
-    let filter =
-        EnvFilter::try_new(format!("{},kube_client=off", common.log_level)).map_err(|error| {
-            let mut problems = Problems::of("--log-level");
-            problems.add(
-                Place::default(),
-                format!(
-                    "`{}` is no level: {error}; write error, warn, info, debug or trace",
-                    common.log_level
-                ),
-            );
-            vec![problems]
-        })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let levels: Targets = common.log_level.parse().map_err(|error| {
+        let mut problems = Problems::of("--log-level");
+        problems.add(
+            Place::default(),
+            format!("`{}` is no level: {error}; write error, warn, info, debug or trace", common.log_level),
+        );
+        vec![problems]
+    })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(levels);
     let begun = match common.log_format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry.with(lines.with_ansi(false)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     // A second logger can only come from a test that runs in this process.
     if begun.is_err() {

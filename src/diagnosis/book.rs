@@ -4,7 +4,7 @@ use super::case::Case;
 use super::state::{CaseEvent, CaseState, ClosingReason, IllegalEdge};
 use crate::policy::{CaseId, RunId};
 use crate::signal::{Subject, Timestamp};
-use crate::signatures::{Hold, Judgement, Severity, Signature, Streak, Verdict};
+use crate::signatures::{Hold, Judgement, Rulebook, Severity, Signature, Streak, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,21 @@ pub struct SignatureTerms {
     pub severity: Severity,
     /// Signatures of which this one is the cause.
     pub hides: Vec<String>,
+}
+
+impl SignatureTerms {
+    /// The terms of every signature in force.
+    pub fn of_all(rulebook: &Rulebook) -> BTreeMap<Arc<str>, SignatureTerms> {
+        rulebook
+            .iter()
+            .map(|rule| {
+                (
+                    rule.signature.id.clone(),
+                    SignatureTerms::from(&rule.signature),
+                )
+            })
+            .collect()
+    }
 }
 
 impl From<&Signature> for SignatureTerms {

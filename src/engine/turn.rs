@@ -81,7 +81,7 @@ impl Engine {
     /// An engine that begins to watch now. Without a ledger (it could not be read) it never acts.
     pub fn new(judge: Judge, ledger: Option<Ledger>, boot_id: &str, now: Timestamp) -> Self {
         let next_case = ledger.as_ref().map_or(1, |ledger| ledger.next_case);
-        let mut book = CaseBook::new(terms_of(judge.rulebook()), next_case);
+        let mut book = CaseBook::new(SignatureTerms::of_all(judge.rulebook()), next_case);
         if let Some(ledger) = &ledger {
             book.restore(ledger.known_cases(now), now);
         }
@@ -331,7 +331,7 @@ impl Engine {
     }
 
     fn replace_rules(&mut self, rulebook: Rulebook) -> Vec<CaseChange> {
-        let terms = terms_of(&rulebook);
+        let terms = SignatureTerms::of_all(&rulebook);
         match self.judge.replace_rules(rulebook) {
             Ok(()) => self.book.reload(terms),
             // The old rules stay in force; the loader has checked every pattern, so this is only the sum of them.
@@ -490,16 +490,4 @@ impl Engine {
             },
         }
     }
-}
-
-fn terms_of(rulebook: &Rulebook) -> BTreeMap<Arc<str>, SignatureTerms> {
-    rulebook
-        .iter()
-        .map(|rule| {
-            (
-                rule.signature.id.clone(),
-                SignatureTerms::from(&rule.signature),
-            )
-        })
-        .collect()
 }

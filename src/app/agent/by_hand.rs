@@ -1,15 +1,17 @@
 //! `nodemend playbook run`: a person starts a playbook on this machine, without a running agent.
 
-use super::boot::{self, Built, Plan};
+use super::boot::{self, Plan};
+use super::core::Core;
 use super::process;
 use super::scribe::outcome_text;
 use super::sight::chain;
 use crate::app::cli::{Common, Output};
 use crate::app::{Exit, world};
 use crate::document::{Place, Problems};
+use crate::engine::Input;
 use crate::executor::{Outcome, RunEnd};
 use crate::host::clock;
-use crate::policy::{Blocked, Disruption, Mode, OptIn};
+use crate::policy::{Blocked, Cleared, Disruption, Mode, OptIn, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use crate::signal::Subject;
 use std::fmt::Write;
@@ -27,8 +29,62 @@ pub async fn run(
     subject: &str,
     dry_run: bool,
 ) -> Result<(String, Exit), Vec<Problems>> {
+    let plan = plan_of(common)?;
+    let built = boot::build(&plan)?;
+    if let Some(past) = built.shelf.open_runs().next() {
+        return Err(refused(format!(
+            "{} is still open; start the agent, which goes on with it",
+            past.run
+        )));
+    }
+    if let Some((_, why)) = built.stops.first() {
+        return Err(refused(why.clone()));
+    }
+    let core = built.core;
+    let Some(runs) = &core.runs else {
+        return Err(refused("runs cannot be carried out here".to_owned()));
+    };
+    let _tasks = look(&core, &plan).await;
+    let (id, version) = playbook.split_once('@').unwrap_or((playbook, ""));
+    let subject = Subject::named(subject);
+    let decision = core
+        .engine()
+        .clear_by_hand(id, &subject, person(&plan), clock::now());
+    let (cleared, run) = match decision {
+        None => {
+            return Err(refused(format!(
+                "no playbook `{id}`; nodemend playbook list names them all"
+            )));
+        }
+        Some(Err(blocked)) => return Ok((gates_text(&blocked), Exit::Found)),
+        Some(Ok(decided)) => decided,
+    };
+    let newest = &cleared.proposal().playbook.version;
+    if !version.is_empty() && **newest != *version {
+        return Err(refused(format!(
+            "only the newest trusted version runs, which is {newest}; leave out @{version}"
+        )));
+    }
+    let course = runs.course(&core, &cleared).map_err(refused)?;
+    if dry_run {
+        let steps: Vec<_> = course.legs.iter().map(|leg| leg.kind.to_string()).collect();
+        let text = format!(
+            "every gate passes; would run {id}: {}\nnodemend playbook plan {id} shows each step\n",
+            steps.join(", ")
+        );
+        return Ok((text, Exit::Fine));
+    }
+    write_down(&core, &cleared, run).await.map_err(refused)?;
+    let end = runs
+        .runner
+        .treat(cleared, run, course, core.reins.subscribe())
+        .await;
+    Ok(told(common, &end))
+}
+
+fn plan_of(common: &Common) -> Result<Plan, Vec<Problems>> {
     let config = world::load_config(common).map_err(|problems| vec![problems])?;
-    let plan = Plan {
+    Ok(Plan {
         node: world::node_name(None, &config),
         host: world::host(common),
         state_dir: world::state_dir(common),
@@ -36,83 +92,39 @@ pub async fn run(
         cluster: None,
         metrics: Arc::default(),
         config,
-    };
-    let Built { core, shelf, stops } = boot::build(&plan)?;
-    if let Some(past) = shelf.open_runs().next() {
-        return Err(refused(format!(
-            "{} is still open; start the agent, which goes on with it",
-            past.run
-        )));
-    }
-    if let Some((_, why)) = stops.first() {
-        return Err(refused(why.clone()));
-    }
-    let Some(runs) = &core.runs else {
-        return Err(refused("runs cannot be carried out here".to_owned()));
-    };
+    })
+}
+
+/// Starts the probes and waits for their first full pass. The engine itself acts on nothing meanwhile: a person is at work.
+async fn look(core: &Arc<Core>, plan: &Plan) -> JoinSet<&'static str> {
     let (news, inbox) = mpsc::channel(process::INBOX);
     let mut tasks = JoinSet::new();
-    for input in boot::inputs_of(&plan.config, &core) {
+    for input in boot::inputs_of(&plan.config, core) {
         core.turn(input, &news).await;
     }
-    // The engine itself acts on nothing meanwhile: a person is at work.
-    core.turn(crate::engine::Input::OptIn(OptIn::default()), &news)
-        .await;
-    process::spawn_probes(&plan.host, &plan.state_dir, &core, &news, &mut tasks);
-    let (engine, engine_news) = (Arc::clone(&core), news.clone());
+    core.turn(Input::OptIn(OptIn::default()), &news).await;
+    process::spawn_probes(&plan.host, &plan.state_dir, core, &news, &mut tasks);
+    let (engine, engine_news) = (Arc::clone(core), news.clone());
     tasks.spawn(async move {
         engine.obey(inbox, engine_news).await;
         "engine"
     });
-    process::first_pass(&core).await;
-    let (id, version) = playbook.split_once('@').unwrap_or((playbook, ""));
-    let subject = Subject::named(subject);
-    let decision = core
-        .engine()
-        .clear_by_hand(id, &subject, person(&plan), clock::now());
-    match decision {
-        None => Err(refused(format!(
-            "no playbook `{id}`; nodemend playbook list names them all"
-        ))),
-        Some(Err(blocked)) => Ok((gates_text(&blocked), Exit::Found)),
-        Some(Ok((cleared, _)))
-            if !version.is_empty() && *cleared.proposal().playbook.version != *version =>
-        {
-            let newest = &cleared.proposal().playbook.version;
-            Err(refused(format!(
-                "only the newest trusted version runs, which is {newest}; leave out @{version}"
-            )))
-        }
-        Some(Ok((cleared, _))) if dry_run => {
-            let course = runs.course(&core, &cleared).map_err(refused)?;
-            let steps: Vec<_> = course.legs.iter().map(|leg| leg.kind.to_string()).collect();
-            Ok((
-                format!(
-                    "every gate passes; would run {id}: {}\nnodemend playbook plan {id} shows each step\n",
-                    steps.join(", ")
-                ),
-                Exit::Fine,
-            ))
-        }
-        Some(Ok((cleared, run))) => {
-            let ledger = core.engine().ledger().cloned();
-            core.keep_now(ledger).await.map_err(refused)?;
-            let mut entry = Entry::of(RecordKind::Decided);
-            entry.signature = Some(cleared.proposal().signature.clone());
-            entry.playbook = Some(cleared.proposal().playbook.clone());
-            entry.run = Some(run);
-            entry.decision = Some(Decision::Act);
-            entry.opt_in = Some(cleared.opt_in().version.to_string());
-            entry.reasons.push(cleared.opt_in().source.to_string());
-            core.scribe.write(entry).await.map_err(refused)?;
-            let course = runs.course(&core, &cleared).map_err(refused)?;
-            let end = runs
-                .runner
-                .treat(cleared, run, course, core.reins.subscribe())
-                .await;
-            Ok(told(common, &end))
-        }
-    }
+    process::first_pass(core).await;
+    tasks
+}
+
+/// Ledger and audit record are on the disk before anything begins.
+async fn write_down(core: &Core, cleared: &Cleared, run: RunId) -> Result<(), String> {
+    let ledger = core.engine().ledger().cloned();
+    core.keep_now(ledger).await?;
+    let mut entry = Entry::of(RecordKind::Decided);
+    entry.signature = Some(cleared.proposal().signature.clone());
+    entry.playbook = Some(cleared.proposal().playbook.clone());
+    entry.run = Some(run);
+    entry.decision = Some(Decision::Act);
+    entry.opt_in = Some(cleared.opt_in().version.to_string());
+    entry.reasons.push(cleared.opt_in().source.to_string());
+    core.scribe.write(entry).await
 }
 
 fn refused(why: String) -> Vec<Problems> {
