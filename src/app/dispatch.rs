@@ -126,11 +126,16 @@ fn begin_log(common: &Common) -> Result<(), Vec<Problems>> {
         let mut problems = Problems::of("--log-level");
         problems.add(
             Place::default(),
-            format!("`{}` is no level: {error}; write error, warn, info, debug or trace", common.log_level),
+            format!(
+                "`{}` is no level: {error}; write error, warn, info, debug or trace",
+                common.log_level
+            ),
         );
         vec![problems]
     })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let registry = tracing_subscriber::registry().with(levels);
     let begun = match common.log_format {
         LogFormat::Text => registry.with(lines.with_ansi(false)).try_init(),
