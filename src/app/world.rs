@@ -2,7 +2,7 @@
 
 use super::cli::{Color, Common};
 use super::config::Config;
-use crate::document::{Place, Problems};
+use crate::document::{Place, Problems, in_full};
 use crate::host::Host;
 use crate::probes;
 use crate::report::render::Paint;
@@ -44,14 +44,8 @@ pub fn unreadable(path: &Path, error: &std::io::Error) -> Problems {
 
 /// A refusal of what was given by a flag or a file.
 pub fn refused(origin: &str, error: &dyn std::error::Error) -> Vec<Problems> {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
     let mut problems = Problems::of(origin);
-    problems.add(Place::default(), message);
+    problems.add(Place::default(), in_full(error));
     vec![problems]
 }
 

@@ -6,12 +6,14 @@
 
 mod canonical;
 mod duration;
+mod in_full;
 mod node;
 mod problem;
 mod read;
 
 pub use canonical::{canonical_json, sha256_hex};
 pub use duration::{format_span, parse_span};
+pub use in_full::in_full;
 pub use node::{Key, MAX_DOCUMENT_BYTES, Node, Tree, parse};
 pub use problem::{Place, Problem, Problems};
 pub use read::{Fields, FromNode, closest, items};

@@ -7,6 +7,7 @@ use super::journal::{Journal, JournalError, PastRun, Shelf};
 use super::machine::{IllegalEntry, Run};
 use super::ride::Ride;
 use super::witness::{Witness, WitnessError};
+use crate::document::in_full as chain;
 use crate::lease::{Grounds, Lease, LeaseError, Permit};
 use crate::policy::{Cleared, RunId};
 use crate::steps::Site;
@@ -209,16 +210,4 @@ impl Runner {
             }
         }
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

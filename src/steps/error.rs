@@ -77,13 +77,6 @@ impl StepError {
 
     /// The error with its causes in one line: a fault in the journal has no other place for them.
     pub fn in_full(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
+        crate::document::in_full(self)
     }
 }

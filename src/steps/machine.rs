@@ -1,6 +1,7 @@
 //! The steps' ports on a real machine.
 
 use super::site::{Commands, HostTask, Pong, PortError, Services, TaskEnd, UnitNow, Way};
+use crate::document::in_full;
 use crate::host::command::{self, CommandError, CommandState, HostCommand};
 use crate::host::systemd::{BusError, Exit, Route, Systemd, UnitState, UnitVerb, terminate_pid1};
 use crate::host::{BoxFuture, Deadline, Host};
@@ -29,18 +30,6 @@ impl HostServices {
             systemd: Systemd::of(host),
         }
     }
-}
-
-/// An error with its causes in one line.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn bus_error(error: &BusError, was_sent: bool) -> PortError {

@@ -1,5 +1,6 @@
 //! Probe tasks: each runs at its own rhythm, within its deadline, and says how it fares.
 
+pub use crate::document::in_full as chain;
 use crate::host::{Host, clock};
 use crate::probes::{Probe, ProbeError, ProbeSpec};
 use crate::report::model::ProbeView;
@@ -201,18 +202,6 @@ fn health_of(result: &Result<Batch, ProbeError>, took: Duration) -> Health {
             took,
         },
     }
-}
-
-/// An error with its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
