@@ -27,6 +27,7 @@ mod fleet;
 mod hostile;
 mod image;
 mod invariants;
+mod kernel_lines;
 mod manifests;
 mod matrix;
 mod node;
