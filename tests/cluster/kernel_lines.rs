@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
     char text[999];
     const char *line = argc > 1 ? argv[1] : "no line";
     int ring = open("/dev/kmsg", O_WRONLY);
-    snprintf(text, sizeof text, "<0>%s said=ring\n", line);
+    snprintf(text, sizeof text, "<0>kernel: %s said=ring\n", line);
     if (ring < 0 || write(ring, text, strlen(text)) < 0) perror("/dev/kmsg");
     snprintf(text, sizeof text, "<0>kernel: %s said=syslog", line);
     send_to("/journal/dev-log", text);
@@ -63,6 +63,11 @@ fn a_line_of_the_kernel_counts_in_a_pod_and_what_a_container_says_in_its_name_do
     let config = "limits: { mode: auto, allow: restart }\nsignatures: { dir: /var/lib/nodemend/signatures }\n";
     let node = node_with_agent(&plane, 51, images.path(), config, &files);
     let admin = plane.admin();
+    let page = metrics(&node);
+    let page = page
+        .lines()
+        .filter(|line| line.starts_with("nodemend_signature_unknown") && line.ends_with(" 1"));
+    eprintln!("unknown: {:?}", page.collect::<Vec<_>>());
     let logs = plane.kubectl(&["logs", "-n", "nodemend", "ds/nodemend"]);
     let logs = logs.expect("the agent's log");
     let said = logs.matches("the journal stands in").count();
@@ -137,6 +142,12 @@ impl Drop for Beaten<'_> {
                 .ok();
         }
     }
+}
+
+/// What the agent on the node shows to Prometheus, on the node's own address.
+fn metrics(node: &Node) -> String {
+    let talk = "exec 3<>/dev/tcp/127.0.0.1/9797 && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3";
+    node.output(&["timeout", "20", "bash", "-c", talk])
 }
 
 fn opened(node: &Node) -> Vec<Value> {
