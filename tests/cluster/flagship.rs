@@ -215,8 +215,8 @@ fn assert_told(plane: &ControlPlane, node: &Node) {
 }
 
 /// When each thing happened, after the fault.
-fn print_story(struck: Timestamp, healed: Duration, records: &[Value]) {
-    eprintln!("pod ran {healed:?} after the fault");
+pub fn print_story(struck: Timestamp, healed: Duration, records: &[Value]) {
+    eprintln!("healed {healed:?} after the fault");
     for record in records {
         let at = record["time"]
             .as_str()

@@ -36,6 +36,7 @@ mod pki;
 mod pods;
 mod process;
 mod rights;
+mod runtime;
 mod server;
 mod steps;
 
