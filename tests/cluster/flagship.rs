@@ -259,6 +259,14 @@ pub fn node_with_agent(
     config: &str,
     files: &[(&str, &str)],
 ) -> Node {
+    install_agent(plane, images, config);
+    let node = ready_node(plane, number, images, files);
+    opt_in(&plane.admin(), node.name(), RUNNING_WITHIN);
+    node
+}
+
+/// Applies the manifests with `config`; the images of the agent and of a pod that waits lie in `images`.
+pub fn install_agent(plane: &ControlPlane, images: &Path, config: &str) {
     pause_image(images, "localhost/pause:1", "pause");
     let archive = images.join("nodemend.tar");
     image::build(agent(), &archive, "localhost/nodemend:0.1.0").expect("the agent's image");
@@ -266,18 +274,17 @@ pub fn node_with_agent(
     if config != STANDARD {
         configure(plane, config);
     }
-    let node = ready_node(plane, number, images, files);
-    let admin = plane.admin();
+}
+
+/// A person opts the node in, and the agent's pod there gets ready.
+pub fn opt_in(admin: &Caller, node: &str, limit: Duration) {
     let opt_in = json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" });
     let opt_in = json!({ "metadata": { "annotations": opt_in } });
-    let path = format!("/api/v1/nodes/{}", node.name());
+    let path = format!("/api/v1/nodes/{node}");
     admin
         .merge(&path, &opt_in)
         .expect("a person opts the node in");
-    until("the agent's pod is ready", RUNNING_WITHIN, || {
-        agent_is_ready(&admin)
-    });
-    node
+    until("the agent's pod is ready", limit, || agent_is_ready(admin));
 }
 
 /// Puts `text` in the place of the overlay's configuration, before any pod has read it.

@@ -35,6 +35,7 @@ mod patients;
 mod pki;
 mod pods;
 mod process;
+mod qemu;
 mod rights;
 mod runtime;
 mod server;

@@ -5,6 +5,7 @@
 //! own; dropping it, or the death of the test, ends everything.
 
 pub mod fault;
+pub mod qemu;
 pub mod root;
 
 // Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
@@ -24,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binaries::multi_call;
@@ -108,19 +110,7 @@ impl Node {
 
     /// Waits until kubelet reports Ready; the time since the call.
     pub fn await_ready(&mut self, plane: &ControlPlane) -> Duration {
-        let (admin, path) = (plane.admin(), format!("/api/v1/nodes/{}", self.name));
-        let process = &mut self.process;
-        until(&format!("{} is Ready", self.name), READY_WITHIN, || {
-            process.ensure_alive();
-            let node = admin.get(&path).body;
-            let conditions = node["status"]["conditions"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            conditions
-                .iter()
-                .any(|one| one["type"] == "Ready" && one["status"] == "True")
-        })
+        await_ready(&mut self.process, &self.name, plane, READY_WITHIN)
     }
 
     /// Runs a command inside as root; it is killed after 40 s.
@@ -253,6 +243,23 @@ fn command(folder: &Path, name: &str, machine: &str, images: &Path) -> Vec<Strin
         "/lab-init".to_owned(),
     ]);
     argv
+}
+
+fn await_ready(
+    process: &mut Process,
+    name: &str,
+    plane: &ControlPlane,
+    limit: Duration,
+) -> Duration {
+    let (admin, path) = (plane.admin(), format!("/api/v1/nodes/{name}"));
+    until(&format!("{name} is Ready"), limit, || {
+        process.ensure_alive();
+        let node = admin.get(&path).body;
+        let conditions = node["status"]["conditions"].as_array().cloned();
+        let conditions = conditions.unwrap_or_default();
+        let is_ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+        conditions.iter().any(is_ready)
+    })
 }
 
 fn children(parent: Pid) -> Vec<Pid> {
