@@ -40,6 +40,7 @@ mod rights;
 mod runtime;
 mod server;
 mod steps;
+mod teardown;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
 #[path = "../lab/wait.rs"]

@@ -169,11 +169,9 @@ impl Node {
     /// # Errors
     /// The node is off.
     pub fn leader(&self) -> Result<Pid> {
-        let children = children(self.process.pid());
-        children
-            .first()
-            .copied()
-            .with_context(|| format!("{} has no PID 1", self.name))
+        let nspawn = children(self.process.pid()).first().copied();
+        let leader = nspawn.and_then(|nspawn| children(nspawn).first().copied());
+        leader.with_context(|| format!("{} has no PID 1", self.name))
     }
 }
 
@@ -182,13 +180,12 @@ impl Drop for Node {
         if std::thread::panicking() {
             self.keep_records();
         }
-        // Killing nspawn alone would leave it no time to end its PID 1.
+        // nspawn is the first process of a PID namespace: with it everything in there ends.
         for child in children(self.process.pid()) {
             // It may have ended by itself.
             kill(child, Signal::SIGKILL).ok();
         }
-        // It ends with its PID 1, and that only after every other process of the node: killed
-        // earlier, it would leave some that still sit in the cgroups.
+        // `unshare` ends after it, thus after every process that still sits in the cgroups.
         self.process.end_within(GONE_WITHIN);
     }
 }
@@ -223,8 +220,10 @@ fn command(folder: &Path, name: &str, machine: &str, images: &Path) -> Vec<Strin
         .expect("the nodes' file tree")
         .display()
         .to_string();
-    let mut argv: Vec<String> = "unshare --mount --propagation slave env SYSTEMD_SECCOMP=0 sh -c"
-        .split(' ')
+    // A PID namespace around nspawn: killed alone (with its test, say) it would leave its PID 1 behind.
+    let mut argv: Vec<String> = "unshare --mount --propagation slave --pid --fork --kill-child \
+                                 --mount-proc env SYSTEMD_SECCOMP=0 sh -c"
+        .split_whitespace()
         .map(str::to_owned)
         .collect();
     argv.extend([BOOT.to_owned(), "boot.sh".to_owned(), tree]);
