@@ -1,7 +1,9 @@
 //! The table of probes, in the order in which pages list them.
 
 use super::{Probe, ProbeSpec};
-use super::{journal, kernel, kernel_log, node_status, os, packages, storage, systemd};
+use super::{
+    journal, kernel, kernel_log, kubelet, node_status, os, packages, runtime, storage, systemd,
+};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
@@ -11,6 +13,8 @@ use std::path::Path;
 pub const SPECS: &[&ProbeSpec] = &[
     &systemd::bus::SPEC,
     &systemd::units::SPEC,
+    &kubelet::SPEC,
+    &runtime::SPEC,
     &kernel_log::SPEC,
     &journal::SPEC,
     &os::SPEC,
@@ -31,12 +35,23 @@ pub fn build_resident(host: &Host, state: &Path) -> Vec<Box<dyn Probe>> {
     build_with(host, Box::new(store))
 }
 
-fn build_with(_host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<dyn Probe>> {
+fn build_with(host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<dyn Probe>> {
+    // Decided once for both, so that no line of the kernel comes twice or not at all.
+    let (kernel_log, journal): (Box<dyn Probe>, journal::JournalLog) =
+        if kernel_log::is_readable(host) {
+            let ring = kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly);
+            (Box::new(ring), journal::JournalLog::new(store))
+        } else {
+            let stood_in = kernel_log::StoodIn::default();
+            (Box::new(stood_in), journal::JournalLog::with_kernel(store))
+        };
     vec![
         Box::new(systemd::bus::BusProbe::new()),
         Box::new(systemd::units::UnitsProbe::new()),
-        Box::new(kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly)),
-        Box::new(journal::JournalLog::new(store)),
+        Box::new(kubelet::Kubelet::new()),
+        Box::new(runtime::Runtime::new()),
+        kernel_log,
+        Box::new(journal),
         Box::new(os::OperatingSystem::new()),
         // A test keeps the shipped tables right; without tables nothing is called affected.
         Box::new(packages::Packages::new(

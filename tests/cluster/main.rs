@@ -27,6 +27,7 @@ mod fleet;
 mod hostile;
 mod image;
 mod invariants;
+mod kernel_lines;
 mod manifests;
 mod matrix;
 mod node;
@@ -34,9 +35,12 @@ mod patients;
 mod pki;
 mod pods;
 mod process;
+mod qemu;
 mod rights;
+mod runtime;
 mod server;
 mod steps;
+mod teardown;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
 #[path = "../lab/wait.rs"]
