@@ -4,7 +4,7 @@ pub use crate::document::in_full as chain;
 use crate::host::{Host, clock};
 use crate::probes::{Probe, ProbeError, ProbeSpec};
 use crate::report::model::ProbeView;
-use crate::signal::{Batch, MissingReason};
+use crate::signal::{Batch, MissingReason, Uptime};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -104,6 +104,9 @@ impl Nudge {
     }
 }
 
+/// How long a probe that was stirred is not stirred again: the first line of a flood is seen at once, the others ten times a
+/// second.
+const MIN_CALM: Duration = Duration::from_millis(100);
 /// The longest rest of a probe that fails again and again.
 const MAX_REST: Duration = Duration::from_secs(300);
 
@@ -117,6 +120,7 @@ pub async fn watch(
 ) {
     let spec = probe.spec();
     let mut failures: u32 = 0;
+    let mut last_stirred = Uptime::default();
     loop {
         let began = clock::now();
         let result = match tokio::time::timeout(spec.timeout, probe.collect(&host)).await {
@@ -152,9 +156,18 @@ pub async fn watch(
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = woken => {}
+                () = stirred(&mut *probe, &mut last_stirred) => {}
             }
         }
     }
+}
+
+/// Ends at once when there is something new after a calm while; `last`: when it did so last.
+async fn stirred(probe: &mut dyn Probe, last: &mut Uptime) {
+    let since = clock::now().uptime.since(*last);
+    tokio::time::sleep(MIN_CALM.saturating_sub(since)).await;
+    probe.stirred().await;
+    *last = clock::now().uptime;
 }
 
 /// The rest before the next run: what is left of the period, longer after each failure in a row.
