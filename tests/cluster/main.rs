@@ -34,6 +34,7 @@ mod manifests;
 mod matrix;
 mod node;
 mod patients;
+mod people;
 mod pki;
 mod pods;
 mod process;
@@ -41,6 +42,7 @@ mod relay;
 mod rights;
 mod server;
 mod steps;
+mod told;
 mod troubles;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.

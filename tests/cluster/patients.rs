@@ -164,6 +164,13 @@ impl Asleep {
         fs::write(path, text).expect("a writable directory");
     }
 
+    /// Lets the host have this machine's `device`.
+    pub fn link(&self, device: &str) {
+        let path = self.home.join("root").join(device.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a file below root")).expect("a directory");
+        std::os::unix::fs::symlink(device, path).expect("a writable directory");
+    }
+
     /// Makes the setting drift, so that the agent finds it so.
     pub fn fall_sick(&self) {
         self.put(&format!("root/{SETTING}"), "0\n");

@@ -10,7 +10,7 @@ use crate::host::clock::Clock;
 use crate::host::cluster::{ApiError, Call, Cluster, Resource, Verb, Watching};
 use crate::host::{BoxFuture, Host, clock};
 use crate::probes;
-use crate::signal::{Batch, Subject, Timestamp, Uptime};
+use crate::signal::{Batch, LogRecord, LogSource, Subject, Timestamp, Uptime};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -261,7 +261,47 @@ impl Scene {
                 .await
                 .expect("the engine lives");
         }
-        self.clock.pass(Duration::from_secs(60)).await;
+        self.until_told("patch nodes/status", 1).await;
+    }
+
+    fn count(&self, call: &str) -> usize {
+        let calls = words(&self.server.calls_since(Timestamp::default()));
+        calls.iter().filter(|one| *one == call).count()
+    }
+
+    /// Waits for threads that write ledger and audit log, while the test's own time stands.
+    async fn until_told(&self, call: &str, times: usize) {
+        let told = async {
+            while self.count(call) < times {
+                settle().await;
+            }
+        };
+        let limit = Duration::from_secs(10);
+        tokio::time::timeout(limit, told).await.expect(call);
+    }
+
+    /// The kernel writes that a task hangs.
+    async fn hang(&self) {
+        let mut batch = Batch::of(probes::kernel_log::SPEC.name);
+        batch.at = clock::now();
+        batch.heard.push(LogSource::Kernel);
+        batch.records.push(LogRecord {
+            source: LogSource::Kernel,
+            at: batch.at,
+            written: None,
+            identifier: "".into(),
+            unit: "".into(),
+            text: "INFO: task touch:3077 blocked for more than 122 seconds.".into(),
+            history: false,
+        });
+        let seen = Seen {
+            spec: &probes::kernel_log::SPEC,
+            result: Ok(batch),
+        };
+        self.news
+            .send(Message::Seen(seen))
+            .await
+            .expect("the engine lives");
     }
 }
 
@@ -291,6 +331,7 @@ async fn a_standing_condition_costs_six_requests_an_hour_at_most_and_beats_slowl
         "{:?}",
         words(&all)
     );
+    scene.clock.pass(Duration::from_secs(60)).await;
     let begun = scene.clock.now();
     scene.clock.pass(3 * HOUR).await;
     let calls = scene.server.calls_since(begun);
@@ -307,9 +348,23 @@ async fn a_standing_condition_costs_six_requests_an_hour_at_most_and_beats_slowl
 }
 
 #[tokio::test]
+async fn a_condition_waits_for_no_event_that_the_one_before_it_made() {
+    let scene = scene("").await;
+    scene.fall_sick().await;
+    while scene.count("create events") == 0 {
+        scene.clock.pass(Duration::from_secs(1)).await;
+    }
+    let begun = scene.clock.now();
+    scene.hang().await;
+    scene.until_told("patch nodes/status", 2).await;
+    assert_eq!(scene.clock.now(), begun, "no time had to pass");
+}
+
+#[tokio::test]
 async fn a_condition_that_admission_refuses_is_not_repeated_and_hides_nothing_else() {
     let scene = scene("KernelSettingsDrift").await;
     scene.fall_sick().await;
+    scene.until_told("patch nodes", 2).await;
     let notes = |calls: &[(Timestamp, Call)]| {
         let is_note = |(_, call): &&(Timestamp, Call)| {
             let text = call.body.as_ref().map(Value::to_string).unwrap_or_default();

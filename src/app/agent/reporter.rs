@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Changes within this time after a write are written together.
+/// Changes within this time after a write are written together; a condition waits for no other writes than those of conditions.
 const COALESCE: Duration = Duration::from_secs(5);
 /// How often a condition that stands is written again: with a watch that is opened twice an hour, a node with a standing
 /// problem stays within the 6 requests an hour that an idle one may take.
@@ -45,6 +45,9 @@ struct Reporter {
     clock: Arc<dyn Clock>,
     sent: Sent,
     events: EventBook,
+    /// When conditions were written last, and when anything was.
+    edge: Option<Uptime>,
+    wrote: Option<Uptime>,
 }
 
 /// Reports for ever.
@@ -56,27 +59,54 @@ pub async fn report(core: Arc<Core>, side: Arc<ClusterSide>, clock: Arc<dyn Cloc
         clock,
         sent: Sent::default(),
         events,
+        edge: None,
+        wrote: None,
     };
     loop {
-        // Woken by a change or by the time for a heartbeat: what is due is decided by what the server has.
-        tokio::select! {
-            () = reporter.side.changed.notified() => {}
-            () = reporter.clock.sleep(HEARTBEAT) => {}
-        }
-        // Only after a write: a wake-up that needed none must not make the next change wait.
-        if reporter.tell_until_told().await {
-            reporter.clock.sleep(COALESCE).await;
-        }
+        reporter.await_work().await;
+        reporter.tell_until_told().await;
     }
 }
 
 impl Reporter {
-    /// Tells what is due, again and again until the server has it; whether there was anything.
-    async fn tell_until_told(&mut self) -> bool {
+    /// Ends with a change, once it need not wait for others, or with the time for a heartbeat. What is due then is decided by
+    /// what the server has.
+    async fn await_work(&self) {
+        let mut has_changed = false;
+        loop {
+            let rest = if has_changed { self.rest() } else { HEARTBEAT };
+            if rest.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = self.side.changed.notified() => has_changed = true,
+                () = self.clock.sleep(rest) => return,
+            }
+        }
+    }
+
+    /// How much longer a change waits for others to be written with it.
+    fn rest(&self) -> Duration {
+        let now = self.clock.now();
+        let left = |since: Option<Uptime>| {
+            since.map_or(Duration::ZERO, |since| {
+                COALESCE.saturating_sub(now.uptime.since(since))
+            })
+        };
+        let telling = telling(&self.core.engine(), now, self.side.waiting().as_deref());
+        if self.due(&telling, now.uptime).is_empty() {
+            left(self.wrote)
+        } else {
+            left(self.edge)
+        }
+    }
+
+    /// Tells what is due, again and again until the server has it.
+    async fn tell_until_told(&mut self) {
         let mut rest = MIN_REST;
         loop {
             let error = match self.tell().await {
-                Ok(wrote) => return wrote,
+                Ok(()) => return,
                 Err(error) => error,
             };
             tracing::warn!(
@@ -90,9 +120,9 @@ impl Reporter {
         }
     }
 
-    async fn tell(&mut self) -> Result<bool, ApiError> {
+    async fn tell(&mut self) -> Result<(), ApiError> {
         let Some(view) = self.side.view() else {
-            return Ok(false);
+            return Ok(());
         };
         let now = self.clock.now();
         let telling = telling(&self.core.engine(), now, self.side.waiting().as_deref());
@@ -101,17 +131,15 @@ impl Reporter {
             self.sent = known_of(&view, &telling, now.uptime);
             self.sent.retired = retired;
         }
-        let conditions = self.tell_conditions(&telling).await?;
-        let notes = self.tell_notes(&telling).await?;
-        let events = self.tell_events(&view).await?;
-        Ok(conditions || notes || events)
+        self.tell_conditions(&telling).await?;
+        self.tell_notes(&telling).await?;
+        self.tell_events(&view).await
     }
 
-    async fn tell_conditions(&mut self, telling: &Telling) -> Result<bool, ApiError> {
-        let now = self.clock.now();
-        let sent = &mut self.sent;
-        let is_due = |since: Uptime| now.uptime.since(since) >= HEARTBEAT;
-        sent.refused.retain(|_, since| !is_due(*since));
+    /// The conditions that the server does not have as they are, or not lately, and whether their status flips.
+    fn due<'a>(&self, telling: &'a Telling, now: Uptime) -> Vec<(&'a str, &'a Told, bool)> {
+        let sent = &self.sent;
+        let is_due = |since: Uptime| now.since(since) >= HEARTBEAT;
         let mut changed: Vec<(&str, &Told, bool)> = Vec::new();
         for (kind, told) in &telling.conditions {
             let before = sent.conditions.get(kind);
@@ -119,15 +147,24 @@ impl Reporter {
             // What was never a problem here is not written: a healthy node costs nothing.
             let is_news = flips || before.is_some_and(|(_, reason)| *reason != told.reason);
             let beats = told.is_problem && is_due(sent.beat);
-            if (is_news || beats) && !sent.refused.contains_key(kind) {
+            let is_refused = sent.refused.get(kind).is_some_and(|since| !is_due(*since));
+            if (is_news || beats) && !is_refused {
                 changed.push((kind, told, flips));
             }
         }
-        if changed.is_empty() && sent.retired.is_empty() {
-            return Ok(false);
+        changed
+    }
+
+    async fn tell_conditions(&mut self, telling: &Telling) -> Result<(), ApiError> {
+        let now = self.clock.now();
+        let changed = self.due(telling, now.uptime);
+        if changed.is_empty() && self.sent.retired.is_empty() {
+            return Ok(());
         }
+        self.edge = Some(now.uptime);
+        self.wrote = self.edge;
         let wall = now.wall.to_rfc3339();
-        let retired = std::mem::take(&mut sent.retired);
+        let retired = std::mem::take(&mut self.sent.retired);
         match write_conditions(&self.side, &changed, &retired, &wall).await {
             Ok(()) => self.keep(&changed, now.uptime),
             // Perhaps only one of them is not wanted: it must not keep the others from being seen.
@@ -156,39 +193,40 @@ impl Reporter {
                 return Err(error);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn keep(&mut self, written: &[(&str, &Told, bool)], now: Uptime) {
         for (kind, told, _) in written {
             let has = (told.is_problem, told.reason.clone());
             self.sent.conditions.insert((*kind).to_owned(), has);
+            self.sent.refused.remove(*kind);
         }
         self.sent.beat = now;
     }
 
-    async fn tell_notes(&mut self, telling: &Telling) -> Result<bool, ApiError> {
+    async fn tell_notes(&mut self, telling: &Telling) -> Result<(), ApiError> {
         let notes = [
             Some(telling.state.clone()),
             telling.case.clone(),
             telling.blocked.clone(),
         ];
         if self.sent.notes == notes {
-            return Ok(false);
+            return Ok(());
         }
+        self.wrote = Some(self.clock.now().uptime);
         let call = Call::new(Verb::Patch, Resource::Nodes, "", &self.side.node)
             .sending(annotations_patch(telling));
         self.side.api.call(call).await?;
         self.sent.notes = notes;
-        Ok(true)
+        Ok(())
     }
 
-    async fn tell_events(&mut self, view: &NodeView) -> Result<bool, ApiError> {
+    async fn tell_events(&mut self, view: &NodeView) -> Result<(), ApiError> {
         let about = Regarding {
             node: view.name.clone(),
             uid: view.uid.clone(),
         };
-        let mut wrote = false;
         while let Some(what) = self.side.next_happening() {
             let call = match self.events.post(&about, &what) {
                 Post::Create(event) => {
@@ -199,7 +237,7 @@ impl Reporter {
                 }
                 Post::Nothing => continue,
             };
-            wrote = true;
+            self.wrote = Some(self.clock.now().uptime);
             match self.side.api.call(call).await {
                 Ok(_) => {}
                 // An event is told once or not at all: it must not hold up what comes after it.
@@ -210,7 +248,7 @@ impl Reporter {
                 }
             }
         }
-        Ok(wrote)
+        Ok(())
     }
 }
 
