@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use crate::audit::{Call, micros};
 
-/// How long a write proves a slot (safety.md 2), in microseconds.
-const HOLD: i64 = 60_000_000;
 /// The agents write their times in milliseconds, cut off.
 const GRAIN: i64 = 1_000;
 
-/// Every step in `records`, the audit log of the agent on `node`, that began without a slot of its own at that moment, without a
-/// write of it that is fresh and of this very process, or without an opt-in read in this run; empty when all is well.
+/// Every step in `records`, the audit log of the agent on `node`, that began without a slot of its own at that moment, whose slot
+/// was not renewed between its intent and its effect, or that had no opt-in read in this run; empty when all is well.
+///
+/// The intent is written down first, then the slot is renewed, then the step starts (safety.md 2): with that write there is one
+/// less than the hold ago (I5), and after a restart there is one before the step (I6).
 pub fn breaches(node: &str, records: &[Value], calls: &[Call]) -> Vec<String> {
     let mut found = Vec::new();
     let mut started = 0;
@@ -21,14 +22,17 @@ pub fn breaches(node: &str, records: &[Value], calls: &[Call]) -> Vec<String> {
                 let step = Step {
                     node,
                     name: format!("{node} {} step {}", record["run"], record["step"]),
-                    began: micros(&record["time"]) + GRAIN,
-                    started,
+                    began: micros(&record["time"]),
                     record,
                 };
+                let next = records[at + 1..].iter().find(|next| {
+                    next["kind"] == "agent-started"
+                        || (next["run"] == record["run"] && next["step"] == record["step"])
+                });
                 let of_run = |one: &&Value| one["run"] == record["run"];
                 let opened = records[..at].iter().find(of_run).unwrap_or(record);
                 let since = started.max(micros(&opened["time"]));
-                found.extend(step.without_slot(calls));
+                found.extend(step.without_slot(next, calls));
                 found.extend(step.without_opt_in(since, calls));
             }
             _ => {}
@@ -41,49 +45,55 @@ struct Step<'a> {
     node: &'a str,
     name: String,
     began: i64,
-    started: i64,
     record: &'a Value,
 }
 
 impl Step<'_> {
-    /// I2, I5 and I6.
-    fn without_slot(&self, calls: &[Call]) -> Option<String> {
+    /// I2, I5 and I6. `next`: what the log says after it.
+    fn without_slot(&self, next: Option<&Value>, calls: &[Call]) -> Option<String> {
         let step = &self.name;
         let slot = self.record["slot"].as_str();
         let Some((name, uid)) = slot.and_then(|slot| slot.split_once('/')) else {
             return Some(format!("I2: {step} names no slot: {}", self.record["slot"]));
         };
-        let earlier = calls.iter().filter(|call| {
-            call.resource == "leases"
-                && call.is_done()
-                && !call.is_dry()
-                && call.finished <= self.began
-        });
+        let of_slots = calls
+            .iter()
+            .filter(|call| call.resource == "leases" && call.is_done() && !call.is_dry());
         // By whomever: itself, a person, or garbage collection.
-        let freed = earlier.clone().any(|call| {
-            call.verb == "delete" && call.text("/requestObject/preconditions/uid") == uid
+        let freed = of_slots.clone().any(|call| {
+            call.verb == "delete"
+                && call.finished <= self.began
+                && call.text("/requestObject/preconditions/uid") == uid
         });
-        let mut written = earlier.filter(|call| {
+        if freed {
+            return Some(format!("I2: {step} began under {name}, freed before"));
+        }
+        let mut written = of_slots.filter(|call| {
             matches!(call.verb.as_str(), "create" | "update")
                 && call.node.as_deref() == Some(self.node)
                 && call.text("/responseObject/metadata/uid") == uid
         });
-        // The hold counts from before the request was sent, so the server's receipt is late enough.
-        match written.next_back().map(|call| call.received) {
-            None => Some(format!(
-                "I2: {step} began under {name}, which {} never wrote",
+        let is_own = written
+            .clone()
+            .any(|call| call.finished <= self.began + GRAIN);
+        if !is_own {
+            return Some(format!(
+                "I2: {step} began under {name}, which {} had not written",
                 self.node
-            )),
-            Some(_) if freed => Some(format!("I2: {step} began under {name}, freed before")),
-            Some(at) if self.began - at > HOLD => Some(format!(
-                "I5: {step} began {} s after the last write of {name}",
-                (self.began - at) / 1_000_000
-            )),
-            Some(at) if at < self.started => Some(format!(
-                "I6: {step} began after a restart and before a write of {name}"
-            )),
-            Some(_) => None,
+            ));
         }
+        // Killed before it said how it went, or it says that it never came to its effect.
+        let next = next.filter(|next| {
+            !matches!(
+                next["kind"].as_str(),
+                Some("agent-started" | "step-not-applied" | "step-skipped")
+            )
+        })?;
+        let ended = micros(&next["time"]) + GRAIN;
+        let is_renewed = written.any(|call| {
+            call.verb == "update" && call.received + GRAIN >= self.began && call.finished <= ended
+        });
+        (!is_renewed).then(|| format!("I5, I6: {step} did not renew {name} before its effect"))
     }
 
     /// I12: a GET since the run or the process began, and nothing older than its answer was obeyed.
@@ -99,7 +109,7 @@ impl Step<'_> {
                 && call.node.as_deref() == Some(self.node)
                 && call.is_done()
                 && call.received + GRAIN >= since
-                && call.finished <= self.began
+                && call.finished <= self.began + GRAIN
         });
         let shown = shown.map(|call| call.text("/responseObject/metadata/resourceVersion"));
         match shown.map(|version| version.parse::<u64>().unwrap_or(u64::MAX)) {
@@ -150,88 +160,93 @@ fn the_checker_finds_each_kind_of_step_without_leave() {
             record("agent-started", "00:00"),
             record("decided", "00:30"),
             step,
+            record("step-applied", "01:40"),
         ]
     };
     let read = || call("get", "00:50", "a");
-    let sound = || vec![read(), call("create", "01:00", "a")];
+    let created = || call("create", "01:00", "a");
+    let renewed = || call("update", "01:32", "a");
+    let sound = || vec![read(), created(), renewed()];
     let found = |records: &[Value], calls: &[Call]| breaches("a", records, calls).join("\n");
     assert_eq!(found(&begun(step()), &sound()), "");
     assert_eq!(found(&begun(with("opt_in", "90")), &sound()), "", "newer");
-    let renewed = [
-        read(),
-        call("create", "00:20", "a"),
-        call("update", "01:20", "a"),
-    ];
-    assert_eq!(found(&begun(step()), &renewed), "");
-    let restarted = vec![
-        record("decided", "00:30"),
-        record("agent-started", "01:10"),
-        step(),
-    ];
-    let again = [
-        call("create", "01:00", "a"),
-        call("get", "01:15", "a"),
-        call("update", "01:20", "a"),
-    ];
-    assert_eq!(found(&restarted, &again), "");
-    let late = |calls: Vec<Call>| (begun(step()), calls);
+    let mut killed = begun(step());
+    killed[3] = record("agent-started", "01:31");
+    assert_eq!(
+        found(&killed, &[read(), created()]),
+        "",
+        "it never came to that"
+    );
+    killed[3] = record("step-skipped", "01:31");
+    assert_eq!(found(&killed, &[read(), created()]), "", "withheld");
+    let mut restarted = begun(step());
+    restarted.swap(0, 1);
+    restarted[1] = record("agent-started", "01:10");
+    let again = || vec![created(), call("get", "01:15", "a"), renewed()];
+    assert_eq!(found(&restarted, &again()), "");
+    let plain = |calls: Vec<Call>| (begun(step()), calls);
     for ((records, calls), word) in [
-        (late(vec![read()]), "never wrote"),
+        (plain(vec![read()]), "had not written"),
+        (plain(vec![read(), renewed()]), "had not written"),
         (
-            late(vec![read(), call("create", "01:00", "b")]),
-            "never wrote",
+            plain(vec![read(), call("create", "01:00", "b"), renewed()]),
+            "had not written",
+        ),
+        (plain(vec![read(), created()]), "I5"),
+        (
+            plain(vec![read(), created(), call("update", "01:20", "a")]),
+            "I5",
         ),
         (
-            late(vec![read(), call("create", "01:40", "a")]),
-            "never wrote",
+            plain(vec![read(), created(), call("update", "01:50", "a")]),
+            "I5",
         ),
         (
-            late(vec![
+            plain(vec![read(), created(), call("update", "01:32", "b")]),
+            "I5",
+        ),
+        (
+            plain(vec![
                 read(),
-                call("create", "01:00", "a"),
+                created(),
                 call("delete", "01:10", "a"),
+                renewed(),
             ]),
             "freed before",
         ),
         (
-            late(vec![
+            plain(vec![
                 read(),
-                call("create", "01:00", "a"),
+                created(),
                 call("delete", "01:10", "collector"),
+                renewed(),
             ]),
             "freed before",
         ),
-        (late(vec![read(), call("create", "00:10", "a")]), "I5"),
         ((begun(with("slot", "")), sound()), "names no slot"),
         (
             (begun(with("slot", "slot.cluster.0/v")), sound()),
-            "never wrote",
+            "had not written",
         ),
         ((begun(with("opt_in", "")), sound()), "I12"),
         ((begun(with("opt_in", "87")), sound()), "I12"),
-        (late(vec![call("create", "01:00", "a")]), "I12"),
+        (plain(vec![created(), renewed()]), "I12"),
         (
-            late(vec![
-                call("get", "00:10", "a"),
-                call("create", "01:00", "a"),
-            ]),
+            plain(vec![call("get", "00:10", "a"), created(), renewed()]),
             "I12",
         ),
         (
-            late(vec![
-                call("get", "00:50", "b"),
-                call("create", "01:00", "a"),
-            ]),
+            plain(vec![call("get", "00:50", "b"), created(), renewed()]),
             "I12",
         ),
+        ((restarted.clone(), sound()), "I12"),
         (
             (
                 restarted.clone(),
-                vec![call("get", "01:15", "a"), call("create", "01:00", "a")],
+                vec![call("get", "01:15", "a"), created()],
             ),
             "I6",
         ),
-        ((restarted.clone(), sound()), "I12"),
     ] {
         let said = found(&records, &calls);
         assert!(said.contains(word), "«{said}» for {word}");

@@ -1,8 +1,8 @@
 //! What a quiet hour costs the API server: the code of the product against a server that counts, in time that the test turns.
 
 use super::boot::{self, Built, Plan};
-use super::cluster::follow;
-use super::core::Message;
+use super::cluster::{follow, refresh};
+use super::core::{Core, Message};
 use super::reporter::{HEARTBEAT, report};
 use super::sight::Seen;
 use crate::app::config::Config;
@@ -190,6 +190,7 @@ struct Scene {
     clock: Arc<Turned>,
     server: Arc<Server>,
     news: mpsc::Sender<Message>,
+    core: Arc<Core>,
     _home: tempfile::TempDir,
 }
 
@@ -241,6 +242,7 @@ async fn scene(unwanted: &'static str) -> Scene {
         clock,
         server,
         news,
+        core,
         _home: home,
     }
 }
@@ -345,6 +347,29 @@ async fn a_standing_condition_costs_six_requests_an_hour_at_most_and_beats_slowl
     assert!(beats.len() >= 9, "it beats: {beats:?}");
     let gap = beats.windows(2).map(|two| two[1].since(two[0])).min();
     assert!(gap >= Some(Duration::from_secs(300)) && HEARTBEAT >= Duration::from_secs(300));
+}
+
+#[tokio::test]
+async fn an_event_of_before_a_read_never_brings_an_older_opt_in_back() {
+    let scene = scene("").await;
+    let side = scene.core.cluster.as_ref().expect("there is a cluster");
+    {
+        let mut node = scene
+            .server
+            .node
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        node["metadata"]["resourceVersion"] = json!("9");
+        node["metadata"]["annotations"] = json!({ "nodemend.io/pause": "no" });
+    }
+    refresh(&scene.core, side, &scene.news)
+        .await
+        .expect("the Node is read");
+    assert_eq!(&*side.opt_in().version, "9");
+    // The open watch sends the Node as it was when it was opened, version 7.
+    scene.clock.pass(Duration::from_secs(310)).await;
+    assert_eq!(&*side.opt_in().version, "9");
+    assert!(side.opt_in().pause.is_some());
 }
 
 #[tokio::test]
