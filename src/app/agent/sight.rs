@@ -104,9 +104,10 @@ impl Nudge {
     }
 }
 
-/// How long a probe that was stirred is not stirred again: the first line of a flood is seen at once, the others ten times a
-/// second.
-const MIN_CALM: Duration = Duration::from_millis(100);
+/// How often a probe is stirred in a flood.
+const STIR_GAP: Duration = Duration::from_millis(100);
+/// After so much calm ten may come at once: a line must not wait because of another one just before it.
+const STIR_CREDIT: Duration = Duration::from_millis(900);
 /// The longest rest of a probe that fails again and again.
 const MAX_REST: Duration = Duration::from_secs(300);
 
@@ -120,7 +121,7 @@ pub async fn watch(
 ) {
     let spec = probe.spec();
     let mut failures: u32 = 0;
-    let mut last_stirred = Uptime::default();
+    let mut paid = Uptime::default();
     loop {
         let began = clock::now();
         let result = match tokio::time::timeout(spec.timeout, probe.collect(&host)).await {
@@ -156,18 +157,19 @@ pub async fn watch(
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = woken => {}
-                () = stirred(&mut *probe, &mut last_stirred) => {}
+                () = stirred(&mut *probe, &mut paid) => {}
             }
         }
     }
 }
 
-/// Ends at once when there is something new after a calm while; `last`: when it did so last.
-async fn stirred(probe: &mut dyn Probe, last: &mut Uptime) {
-    let since = clock::now().uptime.since(*last);
-    tokio::time::sleep(MIN_CALM.saturating_sub(since)).await;
+/// Ends when there is something new: at once, or in a flood every [`STIR_GAP`]. `paid`: up to when this was used.
+async fn stirred(probe: &mut dyn Probe, paid: &mut Uptime) {
+    let ahead = paid.since(clock::now().uptime);
+    tokio::time::sleep(ahead).await;
     probe.stirred().await;
-    *last = clock::now().uptime;
+    let now = clock::now().uptime;
+    *paid = (*paid).max(now.minus(STIR_CREDIT)).plus(STIR_GAP);
 }
 
 /// The rest before the next run: what is left of the period, longer after each failure in a row.
@@ -228,5 +230,40 @@ mod tests {
             .map(|failures| rest_after(period, Duration::from_secs(1), failures).as_secs())
             .collect();
         assert_eq!(rests, [9, 20, 40, 80, 160, 300, 300, 300, 300]);
+    }
+
+    struct Restless;
+
+    impl Probe for Restless {
+        fn spec(&self) -> &'static ProbeSpec {
+            &crate::probes::kernel_log::SPEC
+        }
+
+        fn collect<'a>(
+            &'a mut self,
+            _: &'a Host,
+        ) -> crate::host::BoxFuture<'a, Result<Batch, ProbeError>> {
+            Box::pin(async { Ok(Batch::of("kernel-log")) })
+        }
+
+        fn stirred(&mut self) -> crate::host::BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_stirs_ten_times_at_once_and_then_ten_times_a_second() {
+        let mut paid = Uptime::default();
+        let began = clock::now().uptime;
+        for _ in 0..10 {
+            stirred(&mut Restless, &mut paid).await;
+        }
+        let at_once = clock::now().uptime.since(began);
+        stirred(&mut Restless, &mut paid).await;
+        stirred(&mut Restless, &mut paid).await;
+        let all = clock::now().uptime.since(began);
+        // Real time, so only one side of each is certain: twelve take two gaps, and ten took less than all.
+        assert!(all >= 2 * STIR_GAP - Duration::from_millis(5), "{all:?}");
+        assert!(at_once < all, "{at_once:?} of {all:?}");
     }
 }
