@@ -87,6 +87,8 @@ struct Server {
     calls: Mutex<Vec<(Timestamp, Call)>>,
     /// Condition types that admission refuses.
     unwanted: &'static str,
+    /// How many events are still lost on their way.
+    lost: Mutex<usize>,
 }
 
 impl Server {
@@ -94,6 +96,13 @@ impl Server {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let late = calls.iter().filter(|(at, _)| at.uptime > since.uptime);
         late.cloned().collect()
+    }
+
+    fn loses(&self) -> bool {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = lost.checked_sub(1);
+        *lost = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn note(&self, call: &Call) {
@@ -134,6 +143,10 @@ impl Cluster for Server {
                     Ok(node())
                 }
             }
+            (Verb::Create, Resource::Events) if self.loses() => Err(ApiError::Late {
+                what: call.what(),
+                limit: Duration::from_secs(5),
+            }),
             _ => Ok(json!({ "metadata": { "name": "x" }, "data": {} })),
         };
         Box::pin(async move { answer })
@@ -209,6 +222,7 @@ async fn scene(unwanted: &'static str) -> Scene {
         node: Mutex::new(node),
         calls: Mutex::default(),
         unwanted,
+        lost: Mutex::default(),
     });
     let home = tempfile::tempdir().expect("a temporary directory");
     let plan = Plan {
@@ -347,6 +361,32 @@ async fn a_standing_condition_costs_six_requests_an_hour_at_most_and_beats_slowl
     assert!(beats.len() >= 9, "it beats: {beats:?}");
     let gap = beats.windows(2).map(|two| two[1].since(two[0])).min();
     assert!(gap >= Some(Duration::from_secs(300)) && HEARTBEAT >= Duration::from_secs(300));
+}
+
+#[tokio::test]
+async fn an_event_that_was_lost_on_its_way_is_sent_again_as_it_was() {
+    let scene = scene("").await;
+    *scene
+        .server
+        .lost
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = 2;
+    scene.fall_sick().await;
+    while scene.count("create events") < 3 {
+        scene.clock.pass(Duration::from_secs(1)).await;
+    }
+    let calls = scene.server.calls_since(Timestamp::default());
+    let bodies: Vec<_> = calls
+        .iter()
+        .filter(|(_, call)| call.resource == Resource::Events)
+        .map(|(_, call)| call.body.clone())
+        .collect();
+    assert!(bodies.len() == 3 && bodies[0] == bodies[2], "{bodies:#?}");
+    assert_eq!(
+        scene.count("patch events"),
+        0,
+        "nothing is told of an event that is not there"
+    );
 }
 
 #[tokio::test]

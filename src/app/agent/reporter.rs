@@ -45,6 +45,8 @@ struct Reporter {
     clock: Arc<dyn Clock>,
     sent: Sent,
     events: EventBook,
+    /// An event that the server may not have yet.
+    unsent: Option<Call>,
     /// When conditions were written last, and when anything was.
     edge: Option<Uptime>,
     wrote: Option<Uptime>,
@@ -59,6 +61,7 @@ pub async fn report(core: Arc<Core>, side: Arc<ClusterSide>, clock: Arc<dyn Cloc
         clock,
         sent: Sent::default(),
         events,
+        unsent: None,
         edge: None,
         wrote: None,
     };
@@ -227,28 +230,37 @@ impl Reporter {
             node: view.name.clone(),
             uid: view.uid.clone(),
         };
-        while let Some(what) = self.side.next_happening() {
-            let call = match self.events.post(&about, &what) {
-                Post::Create(event) => {
-                    Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
-                }
-                Post::Again(name, patch) => {
-                    Call::new(Verb::Patch, Resource::Events, "default", &name).sending(patch)
-                }
-                Post::Nothing => continue,
+        loop {
+            let call = match self.unsent.take() {
+                Some(call) => call,
+                None => match self.side.next_happening() {
+                    Some(what) => match self.events.post(&about, &what) {
+                        Post::Create(event) => {
+                            Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
+                        }
+                        Post::Again(name, patch) => {
+                            Call::new(Verb::Patch, Resource::Events, "default", &name)
+                                .sending(patch)
+                        }
+                        Post::Nothing => continue,
+                    },
+                    None => return Ok(()),
+                },
             };
             self.wrote = Some(self.clock.now().uptime);
-            match self.side.api.call(call).await {
+            match self.side.api.call(call.clone()).await {
                 Ok(_) => {}
+                // Made before, when only the answer was lost.
+                Err(error) if error.reason() == "AlreadyExists" => {}
                 // An event is told once or not at all: it must not hold up what comes after it.
                 Err(error) if error.is_final() => tracing::warn!(%error, "an event was not told"),
                 Err(error) => {
-                    self.side.happened(what);
+                    // As it is: to the book it is made, and it would be told as the second of an event that nobody has.
+                    self.unsent = Some(call);
                     return Err(error);
                 }
             }
         }
-        Ok(())
     }
 }
 
