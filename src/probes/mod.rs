@@ -50,4 +50,11 @@ pub trait Probe: Send {
     ///
     /// *Cancel safety*: may be dropped at any await; what was not returned is read again or said to be lost.
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>>;
+
+    /// Ends when there may be something to collect before the period is over. Never, where nobody can tell.
+    ///
+    /// *Cancel safety*: may be dropped at any await and asked again.
+    fn stirred(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }

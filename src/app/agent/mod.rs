@@ -6,6 +6,8 @@ mod cluster;
 mod core;
 mod face;
 mod instance;
+#[cfg(test)]
+mod idle_tests;
 mod oracle;
 mod process;
 mod queue;

@@ -13,6 +13,7 @@ use crate::document::Problems;
 use crate::engine::Input;
 use crate::executor::{Rein, Shelf};
 use crate::host::Host;
+use crate::host::clock::HostClock;
 use crate::host::cluster::{Cluster, Tally};
 use crate::probes;
 use crate::report::audit::{Entry, RecordKind};
@@ -140,7 +141,7 @@ fn spawn_cluster(
     });
     let (core, side) = (Arc::clone(core), Arc::clone(side));
     tasks.spawn(async move {
-        reporter::report(core, side).await;
+        reporter::report(core, side, Arc::new(HostClock)).await;
         "reporter"
     });
 }
