@@ -19,6 +19,11 @@ pub trait Collector: Send {
     /// *Errors*: why there is nothing or not everything; what was written before stays.
     /// *Cost*: no open and no allocation in the steady state.
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError>;
+
+    /// How many threads of its own hang in the kernel.
+    fn stuck(&self) -> usize {
+        0
+    }
 }
 
 /// One asking of one collector.

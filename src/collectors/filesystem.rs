@@ -1,25 +1,23 @@
 //! `filesystem`: size and free space of each mount.
 //!
-//! `statfs` hangs where its server or device hangs. This collector runs on a worker; mounts of
-//! kinds that depend on another machine or another process each get a thread of their own
-//! besides, so that a dead one costs its own series only and is asked again once it returns.
+//! `statfs` hangs where its server or device hangs. This collector runs on a worker and leaves the
+//! asking to further ones, so that a dead mount costs its own series only, whatever its kind, and
+//! is asked again once it returns.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::statfs::statfs;
-use tokio::sync::Notify;
 
 use crate::collectors::entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::{Filter, Settings};
-use crate::collectors::source::apart::{Apart, Work};
 use crate::collectors::source::mounts::{Mount, MountTable, major_minor};
 use crate::collectors::source::roots::Root;
+use crate::collectors::source::statfs::{Asker, Numbers, Seat, Why};
 use crate::exposition::family::{Family, Head};
 use crate::exposition::label::Labels;
 use crate::exposition::page::Page;
@@ -67,7 +65,8 @@ const TYPES_INCLUDE: &str = "collector.filesystem.fs-types-include";
 const TIMEOUT: &str = "collector.filesystem.mount-timeout";
 const WORKERS: &str = "collector.filesystem.stat-workers";
 
-/// Kinds that the kernel answers from its own memory. All others may wait for somebody.
+/// Kinds that the kernel answers from its own memory, so that one thread can ask them all. All
+/// others may wait for somebody and are asked beside each other.
 const LOCAL: [&str; 22] = [
     "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "ramfs", "vfat", "msdos", "exfat", "f2fs",
     "jfs", "reiserfs", "nilfs2", "erofs", "squashfs", "iso9660", "udf", "hfsplus", "ntfs3", "zfs",
@@ -121,7 +120,7 @@ struct Filesystem {
     points: Filter,
     types: Filter,
     mounts: Vec<Known>,
-    remote: Apart<Statfs>,
+    asker: Asker,
     heads: [Head; 5],
     error: Head,
     read_only: Head,
@@ -133,38 +132,10 @@ struct Known {
     mount: Mount,
     labels: Labels,
     info: Option<Labels>,
-    seat: Seat,
+    seat: Arc<Seat>,
     numbers: Result<Numbers, Why>,
     /// The labels with the reason of an error, made when it first happens.
     failed: Option<(Why, Labels)>,
-}
-
-enum Seat {
-    Local(PathBuf),
-    Remote(u64),
-}
-
-type Numbers = [f64; 5];
-
-/// Why there are no numbers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    Failed(Errno),
-    Stuck,
-}
-
-/// One `statfs` on a thread of its own.
-struct Statfs {
-    path: PathBuf,
-    numbers: Result<Numbers, Errno>,
-}
-
-impl Work for Statfs {
-    type Order = ();
-
-    fn run(&mut self, (): (), _: &mut Vec<u8>) {
-        self.numbers = numbers(&self.path);
-    }
 }
 
 fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupError> {
@@ -182,7 +153,7 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
         points: filter(POINTS_INCLUDE, POINTS_EXCLUDE)?,
         types: filter(TYPES_INCLUDE, TYPES_EXCLUDE)?,
         mounts: Vec::new(),
-        remote: Apart::new("scrape-statfs", Arc::new(Notify::new())).within(limit),
+        asker: Asker::new(limit),
         heads: SIZES.each_ref().map(Head::of),
         error: Head::of(&ERROR),
         read_only: Head::of(&READ_ONLY),
@@ -196,24 +167,17 @@ impl Collector for Filesystem {
             let mounts = self.table.read()?;
             self.take(mounts);
         }
-        self.remote.begin(turn.number, (), |_| true);
+        self.asker.ask(turn.number);
         for known in &mut self.mounts {
-            if let Seat::Local(path) = &known.seat {
-                known.numbers = numbers(path).map_err(Why::Failed);
-            }
-        }
-        self.remote.settle();
-        for known in &mut self.mounts {
-            if let Seat::Remote(id) = known.seat {
-                let looked = self
-                    .remote
-                    .look(id, |done| done.numbers.map_err(Why::Failed));
-                known.numbers = looked.unwrap_or(Err(Why::Stuck));
-            }
+            known.numbers = known.seat.answer(turn.number);
             known.note_error();
         }
         self.write(turn.page);
         Ok(())
+    }
+
+    fn stuck(&self) -> usize {
+        self.asker.stuck()
     }
 }
 
@@ -243,9 +207,7 @@ impl Filesystem {
             self.mounts.push(known);
         }
         for known in old.into_iter().flatten() {
-            if let Seat::Remote(id) = known.seat {
-                self.remote.remove(id);
-            }
+            self.asker.remove(&known.seat);
         }
     }
 
@@ -263,18 +225,11 @@ impl Filesystem {
         })
     }
 
-    fn meet(&self, mount: Mount) -> Known {
+    fn meet(&mut self, mount: Mount) -> Known {
         let below = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
         let path = self.root.path().join(Path::new(OsStr::from_bytes(below)));
         let is_local = LOCAL.iter().any(|kind| kind.as_bytes() == mount.kind);
-        let seat = if is_local {
-            Seat::Local(path)
-        } else {
-            Seat::Remote(self.remote.add(Statfs {
-                path,
-                numbers: Err(Errno::EAGAIN),
-            }))
-        };
+        let seat = self.asker.add(path, is_local);
         let info = major_minor(&mount.number).map(|(major, minor)| {
             Labels::new(&[
                 ("device", &mount.device),
@@ -365,16 +320,4 @@ fn mount_labels(mount: &Mount, error: Option<&str>) -> Labels {
         ("mountpoint", &mount.point),
     ]);
     Labels::new(&pairs)
-}
-
-fn numbers(path: &Path) -> Result<Numbers, Errno> {
-    let stat = statfs(path)?;
-    let block = stat.block_size() as f64;
-    Ok([
-        stat.blocks() as f64 * block,
-        stat.blocks_free() as f64 * block,
-        stat.blocks_available() as f64 * block,
-        stat.files() as f64,
-        stat.files_free() as f64,
-    ])
 }

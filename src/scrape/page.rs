@@ -9,10 +9,10 @@ use crate::collectors::entry::{Collector, Entry, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
 use crate::collectors::source::apart::{Apart, Next, Work};
-use crate::collectors::source::clock;
 use crate::exposition::family::{Family, Head};
 use crate::exposition::label::Labels;
 use crate::exposition::page::Page;
+use crate::host::clock;
 use crate::scrape::epoch::Epoch;
 use crate::scrape::selection::Selection;
 
@@ -89,6 +89,8 @@ struct Slot {
     asked: bool,
     result: Result<(), CollectError>,
     took: Duration,
+    /// Threads that it hangs with, beside the one that it runs on.
+    stuck: usize,
     /// The epoch in which this collector turned out to have nothing to show.
     empty_in: u64,
 }
@@ -128,6 +130,7 @@ impl ScrapePage {
                 asked: false,
                 result: Ok(()),
                 took: Duration::ZERO,
+                stuck: 0,
                 empty_in: 0,
             });
         }
@@ -165,7 +168,7 @@ impl ScrapePage {
         self.order = Order {
             number: self.order.number + 1,
             epoch: self.epoch.at(now),
-            wall: clock::wall(),
+            wall: clock::since_1970(),
             monotonic: now,
         };
         self.page.clear();
@@ -216,6 +219,7 @@ impl ScrapePage {
             let page = &mut self.page;
             let looked = self.apart.look(id, |done| {
                 page.append(&done.page);
+                slot.stuck = done.stuck;
                 (done.result.clone(), done.took, done.page.samples() == 0)
             });
             let (result, took, empty) = looked.unwrap_or_else(|| {
@@ -253,9 +257,9 @@ impl ScrapePage {
             family.flag(&slot.labels, slot.result.is_ok());
         }
         drop(family);
-        self.page
-            .family(stuck)
-            .int(&self.none, self.apart.stuck() as u64);
+        let threads = self.slots.iter().map(|slot| slot.stuck).sum::<usize>();
+        let threads = threads + self.apart.stuck();
+        self.page.family(stuck).int(&self.none, threads as u64);
         self.contributed.clear();
         for Contribution(contributor) in &mut self.contributors {
             contributor.contribute(&mut self.contributed);
@@ -283,6 +287,7 @@ struct ApartCollector {
     page: Page,
     result: Result<(), CollectError>,
     took: Duration,
+    stuck: usize,
 }
 
 impl ApartCollector {
@@ -292,6 +297,7 @@ impl ApartCollector {
             page: Page::new(),
             result: Ok(()),
             took: Duration::ZERO,
+            stuck: 0,
         }
     }
 }
@@ -306,5 +312,6 @@ impl Work for ApartCollector {
             .collector
             .collect(&mut order.turn(&mut self.page, scratch));
         self.took = clock::monotonic().saturating_sub(began);
+        self.stuck = self.collector.stuck();
     }
 }

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::collectors::source::clock;
 use crate::collectors::source::shared::lock;
+use crate::host::clock;
 use crate::scrape::auth::Doorkeeper;
 use crate::scrape::http::{Answer, refusal};
 use crate::scrape::web_config::{WebConfig, WebConfigError};

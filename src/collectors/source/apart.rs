@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::collectors::source::clock;
 use crate::collectors::source::shared::lock;
+use crate::host::clock;
 
 /// How long one piece of work may hold up the others before another worker takes them.
 pub const PATIENCE: Duration = Duration::from_millis(20);
@@ -66,7 +66,11 @@ struct State<W: Work> {
     turn: u64,
     next_id: u64,
     workers: usize,
+    /// Workers that were hired and have not looked at the queue yet.
+    coming: usize,
     idle: usize,
+    /// Threads that hang in work that was forgotten.
+    orphans: usize,
     stopped: bool,
 }
 
@@ -101,7 +105,9 @@ impl<W: Work> Apart<W> {
             turn: 0,
             next_id: 0,
             workers: 0,
+            coming: 0,
             idle: 0,
+            orphans: 0,
             stopped: false,
         };
         let shared = Shared {
@@ -141,7 +147,12 @@ impl<W: Work> Apart<W> {
 
     /// Forgets a piece of work; if it is stuck, it is dropped when it returns.
     pub fn remove(&self, id: u64) {
-        lock(&self.shared.state).jobs.retain(|job| job.id != id);
+        let mut state = lock(&self.shared.state);
+        let Some(place) = state.jobs.iter().position(|job| job.id == id) else {
+            return;
+        };
+        let job = state.jobs.remove(place);
+        state.orphans += usize::from(matches!(job.phase, Phase::Running { .. }));
     }
 
     /// Begins a turn: queues the work that `wanted` names and that is not stuck.
@@ -197,11 +208,9 @@ impl<W: Work> Apart<W> {
     pub fn stuck(&self) -> usize {
         let state = lock(&self.shared.state);
         let now = clock::monotonic();
-        state
-            .jobs
-            .iter()
-            .filter(|job| is_late(job, state.turn, now))
-            .count()
+        let late = state.jobs.iter();
+        let late = late.filter(|job| is_late(job, state.turn, now)).count();
+        late + state.orphans
     }
 
     fn next_of(&self, state: &mut State<W>) -> Next {
@@ -227,7 +236,12 @@ impl<W: Work> Apart<W> {
                 Next::Wait(left)
             };
         }
-        if moving || state.idle > 0 {
+        if moving || state.coming > 0 {
+            return Next::Wait(PATIENCE);
+        }
+        if state.idle > 0 {
+            // The worker that was woken for this queue hangs in its first piece of work.
+            self.shared.queued.notify_one();
             return Next::Wait(PATIENCE);
         }
         if self.hire(state) {
@@ -258,6 +272,7 @@ impl<W: Work> Apart<W> {
             .stack_size(STACK_BYTES);
         let hired = thread.spawn(move || work(&shared, least)).is_ok();
         state.workers += usize::from(hired);
+        state.coming += usize::from(hired);
         hired
     }
 }
@@ -282,6 +297,7 @@ fn is_late<W>(job: &Job<W>, turn: u64, now: Duration) -> bool {
 fn work<W: Work>(shared: &Shared<W>, least: Duration) {
     let mut scratch = Vec::new();
     let mut state = lock(&shared.state);
+    state.coming -= 1;
     loop {
         if state.stopped {
             return;
@@ -312,6 +328,8 @@ fn work<W: Work>(shared: &Shared<W>, least: Duration) {
             job.phase = Phase::Done { turn };
             // Slow but alive: the next turn waits twice what it took this time.
             job.deadline = (used * 2).clamp(least, MAX_DEADLINE);
+        } else {
+            state.orphans -= 1;
         }
         let turn = state.turn;
         let busy = state.jobs.iter().any(|job| match job.phase {
@@ -328,7 +346,7 @@ fn work<W: Work>(shared: &Shared<W>, least: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Apart, MAX_WORKERS, Work};
+    use super::{Apart, Job, MAX_WORKERS, Next, Phase, Work, lock};
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::sync::{Arc, Mutex};
     use tokio::sync::Notify;
@@ -372,6 +390,15 @@ mod tests {
         lane.settle();
     }
 
+    /// Waits until no thread is in a piece of work, however long the machine takes.
+    fn wait_for_all(lane: &Apart<Gate>) {
+        let mut state = lock(&lane.shared.state);
+        let runs = |job: &Job<Gate>| matches!(job.phase, Phase::Running { .. });
+        while state.jobs.iter().any(runs) {
+            state = lane.shared.done.wait(state).unwrap();
+        }
+    }
+
     #[test]
     fn stuck_work_is_given_up_counted_and_taken_up_again() {
         let lane = Apart::new("test", Arc::new(Notify::new()));
@@ -387,12 +414,39 @@ mod tests {
             assert_eq!(lane.stuck(), 1);
         }
         drop(key); // The gate stays open from here on.
-        let returned = (4..1000).find(|&number| {
-            turn(&lane, number);
-            lane.look(hung, |work| work.runs) == Some(number)
-        });
-        assert!(returned.is_some());
+        wait_for_all(&lane);
+        turn(&lane, 4);
+        assert_eq!(lane.look(hung, |work| work.runs), Some(4));
         assert_eq!(lane.stuck(), 0);
+    }
+
+    /// Two workers are idle then, and only one of them is woken for a queue.
+    #[test]
+    fn work_that_hangs_a_second_time_still_holds_up_nobody() {
+        let lane = Apart::new("test", Arc::new(Notify::new()));
+        let (gate, key) = closed();
+        let hung = lane.add(gate);
+        let last = lane.add(open());
+        turn(&lane, 1);
+        assert_eq!(lane.stuck(), 1);
+        key.send(()).unwrap(); // Opens once.
+        wait_for_all(&lane);
+        lane.begin(2, 2, |_| true);
+        let settled = (0..1000).any(|_| match lane.next() {
+            Next::Settled => true,
+            Next::Wait(time) => {
+                let state = lock(&lane.shared.state);
+                drop(lane.shared.done.wait_timeout(state, time).unwrap());
+                false
+            }
+        });
+        assert!(settled);
+        assert_eq!(lane.look(hung, |work| work.runs), None);
+        assert_eq!(lane.look(last, |work| work.runs), Some(2));
+        // Forgotten work still holds its thread.
+        lane.remove(hung);
+        assert_eq!(lane.stuck(), 1);
+        drop(key);
     }
 
     #[test]
@@ -410,11 +464,10 @@ mod tests {
         assert_eq!(lane.stuck(), MAX_WORKERS);
         assert_eq!(lane.look(last, |work| work.runs), None);
         keys.clear();
-        let returned = (3..1000).any(|number| {
-            turn(&lane, number);
-            lane.look(last, |work| work.runs) == Some(number)
-        });
-        assert!(returned);
+        wait_for_all(&lane);
+        turn(&lane, 3);
+        assert_eq!(lane.look(last, |work| work.runs), Some(3));
+        assert_eq!(lane.stuck(), 0);
     }
 
     #[test]
