@@ -24,6 +24,12 @@ pub trait Collector: Send {
     fn stuck(&self) -> usize {
         0
     }
+
+    /// Another one that shares what this one knows, to take its place within the page when its
+    /// thread hangs; `None` where there is nothing to save, or when it would hang as well.
+    fn successor(&self) -> Option<Box<dyn Collector>> {
+        None
+    }
 }
 
 /// One asking of one collector.

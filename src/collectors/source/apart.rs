@@ -145,7 +145,7 @@ impl<W: Work> Apart<W> {
         id
     }
 
-    /// Forgets a piece of work; if it is stuck, it is dropped when it returns.
+    /// Forgets a piece of work; if it is stuck, it is dropped when it returns and counts until then.
     pub fn remove(&self, id: u64) {
         let mut state = lock(&self.shared.state);
         let Some(place) = state.jobs.iter().position(|job| job.id == id) else {
@@ -177,6 +177,28 @@ impl<W: Work> Apart<W> {
         if queued > 0 {
             self.shared.queued.notify_one();
         }
+    }
+
+    /// Queues one more piece of work in the turn that runs.
+    pub fn begin_also(&self, id: u64) {
+        let mut state = lock(&self.shared.state);
+        let found = state.jobs.iter_mut().find(|job| job.id == id);
+        let at_rest = found.filter(|job| !matches!(job.phase, Phase::Running { .. }));
+        let Some(job) = at_rest else { return };
+        job.phase = Phase::Queued;
+        if state.idle == 0 {
+            self.hire(&mut state);
+        }
+        drop(state);
+        self.shared.queued.notify_one();
+    }
+
+    /// Whether a thread hangs in this piece of work.
+    pub fn is_stuck(&self, id: u64) -> bool {
+        let state = lock(&self.shared.state);
+        let now = clock::monotonic();
+        let mut jobs = state.jobs.iter().filter(|job| job.id == id);
+        jobs.any(|job| is_late(job, state.turn, now))
     }
 
     /// What to do next; hires a worker if one piece of work holds up the others.
