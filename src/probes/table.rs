@@ -1,11 +1,14 @@
 //! The table of probes, in the order in which pages list them.
 
 use super::{Probe, ProbeSpec};
-use super::{journal, kernel, kernel_log, node_status, os, packages, storage, systemd};
+use super::{
+    certificates, headroom, journal, kernel, kernel_log, node_status, os, packages, slices,
+    storage, systemd,
+};
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every probe of this build.
 pub const SPECS: &[&ProbeSpec] = &[
@@ -17,21 +20,35 @@ pub const SPECS: &[&ProbeSpec] = &[
     &packages::SPEC,
     &kernel::SPEC,
     &storage::SPEC,
+    &certificates::SPEC,
+    &headroom::SPEC,
+    &headroom::inotify::SPEC,
+    &slices::SPEC,
 ];
 
 /// One instance of every probe for one look at this machine, in the order of [`SPECS`]. Nothing is kept for later.
 pub fn build(host: &Host) -> Vec<Box<dyn Probe>> {
-    build_with(host, Box::new(journal::MemoryStore::default()))
+    build_for(host, &[])
+}
+
+/// The same with the files and directories to look for certificates in; the usual ones if there are none.
+pub fn build_for(host: &Host, certificates: &[PathBuf]) -> Vec<Box<dyn Probe>> {
+    let store = Box::new(journal::MemoryStore::default());
+    build_with(host, store, certificates)
 }
 
 /// One instance of every probe for an agent that stays, in the order of [`SPECS`]: it keeps how far it read the journal in
 /// `state`, a directory that exists.
-pub fn build_resident(host: &Host, state: &Path) -> Vec<Box<dyn Probe>> {
+pub fn build_resident(host: &Host, state: &Path, certificates: &[PathBuf]) -> Vec<Box<dyn Probe>> {
     let store = journal::FileStore::at(state.join("journal.position"));
-    build_with(host, Box::new(store))
+    build_with(host, Box::new(store), certificates)
 }
 
-fn build_with(_host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<dyn Probe>> {
+fn build_with(
+    _host: &Host,
+    store: Box<dyn journal::PositionStore>,
+    certificates: &[PathBuf],
+) -> Vec<Box<dyn Probe>> {
     vec![
         Box::new(systemd::bus::BusProbe::new()),
         Box::new(systemd::units::UnitsProbe::new()),
@@ -45,6 +62,10 @@ fn build_with(_host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<d
         )),
         Box::new(kernel::KernelSettings::new()),
         Box::new(storage::Storage::new()),
+        Box::new(certificates::Certificates::new(certificates)),
+        Box::new(headroom::Headroom::new()),
+        Box::new(headroom::inotify::Inotify::new()),
+        Box::new(slices::Slices::new()),
     ]
 }
 

@@ -94,6 +94,17 @@ impl<R: Routes> Server<R> {
         })
     }
 
+    /// Serves one connection that is already there and needs no TLS, until its client is done.
+    ///
+    /// *Cancel safety*: dropping it ends the connection.
+    pub async fn serve_stream<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let state = self.door.state();
+        http(Unstalled::new(stream), &*self.routes, &state).await;
+    }
+
     /// Serves until the future is dropped.
     ///
     /// *Errors*: the listener broke; running out of descriptors is waited out.
