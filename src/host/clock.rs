@@ -23,6 +23,16 @@ pub fn asleep() -> Duration {
     read(ClockId::CLOCK_BOOTTIME).saturating_sub(awake)
 }
 
+/// Time since boot without suspend, for how long something took. Read through the vDSO: no system call.
+pub fn monotonic() -> Duration {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Time since 1970. Read through the vDSO: no system call.
+pub fn since_1970() -> Duration {
+    read(ClockId::CLOCK_REALTIME)
+}
+
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()
 }

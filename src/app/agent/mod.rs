@@ -5,9 +5,9 @@ mod by_hand;
 mod cluster;
 mod core;
 mod face;
-mod instance;
 #[cfg(test)]
 mod idle_tests;
+mod instance;
 mod oracle;
 mod process;
 mod queue;
