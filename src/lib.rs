@@ -44,6 +44,7 @@ pub mod lease;
 pub mod playbook;
 pub mod policy;
 pub mod probes;
+pub mod rehearsal;
 pub mod report;
 pub mod scrape;
 pub mod signal;
