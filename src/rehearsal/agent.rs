@@ -1,7 +1,8 @@
 //! The tasks of one agent's process: the watch of its own Node, its probes, what it tells the server.
 
 use super::mind::Mind;
-use super::turn::{persist, put_in_force, refresh, resume};
+use super::flaw::Flaw;
+use super::turn::{persist, put_in_force, recall, refresh, resume};
 use super::world::{World, lock};
 use crate::diagnosis::CaseState;
 use crate::engine::Input;
@@ -124,8 +125,14 @@ async fn look(mind: Arc<Mind>) {
         mind.wake();
         see(&mind);
     }
+    if mind.world.flaw != Some(Flaw::RecallsTooLate) {
+        recall(&mind);
+    }
     *lock(&mind.has_looked) = true;
     mind.turn(Input::StopCord(None));
+    if mind.world.flaw == Some(Flaw::RecallsTooLate) {
+        recall(&mind);
+    }
     let resuming = Arc::clone(&mind);
     if has_past == Some(true) {
         world.hall.spawn(Some(node), async move { resume(&resuming).await });

@@ -21,6 +21,8 @@ pub enum Flaw {
     ReadsTheNodeFromACache,
     /// The disk forgets everything when the process dies (I7, I10).
     DiskForgets,
+    /// After a restart new runs may start before the engine knows of the one that is open (I7).
+    RecallsTooLate,
     /// Agents write other Nodes, and the server lets them (I16).
     WritesAnyNode,
     /// Agents wait twenty minutes between two tries (I19).

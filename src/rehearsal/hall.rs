@@ -69,7 +69,8 @@ impl Hall {
         let mut book = self.book();
         book.order += 1;
         let id = book.order;
-        book.new.push((id, owner, Box::pin(future)));
+        // Without tokio's budget: who has used it up is woken by tokio's own loop, and that is not this one.
+        book.new.push((id, owner, Box::pin(tokio::task::unconstrained(future))));
         book.queued.insert(id);
         book.ready.push_back(id);
     }

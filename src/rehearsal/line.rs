@@ -99,8 +99,8 @@ impl Line {
                 })
             }
             Fate::Lost => {
-                self.wait(CALL_LIMIT).await;
                 self.disturbed();
+                self.wait(CALL_LIMIT).await;
                 Err(late())
             }
             Fate::Refused(code) => {
@@ -121,8 +121,8 @@ impl Line {
                     std::future::pending::<()>().await;
                 }
                 if !is_answered {
-                    self.wait(CALL_LIMIT).await;
                     self.disturbed();
+                    self.wait(CALL_LIMIT).await;
                     return Err(late());
                 }
                 self.wait(way).await;
@@ -141,8 +141,8 @@ impl Line {
             world.hall.sleep(None, took / 2).await;
             *lock(&place) = Some(arrive(&world, node, &call));
         });
-        self.wait(took.min(CALL_LIMIT)).await;
         self.disturbed();
+        self.wait(took.min(CALL_LIMIT)).await;
         if took > CALL_LIMIT {
             return None;
         }

@@ -164,20 +164,26 @@ pub(super) fn put_in_force(mind: &Arc<Mind>, view: NodeView) {
     mind.changed.notify_one();
 }
 
-/// Goes on with the runs that a restart interrupted, one after the other.
-pub(super) async fn resume(mind: &Arc<Mind>) {
+/// Tells the engine of what a restart interrupted, before it may start anything.
+pub(super) fn recall(mind: &Arc<Mind>) {
     let Ok(shelf) = mind.runner.shelf() else { return };
-    mind.runner.tidy_up(&shelf).await.ok();
     tell_untold_ending(mind, &shelf.runs);
     for past in shelf.open_runs() {
-        let case = past.opening.case();
-        let run = past.run;
+        let (case, run) = (past.opening.case(), past.run);
         let now = mind.world.hall.now();
         mind.world.tell(mind.node, &format!("{run} goes on"));
         mind.world.with(|state| state.jury.resumed(now, mind.node, run.0));
         mind.turn(Input::Run(RunNews::Resumed { case, run }));
+    }
+}
+
+/// Goes on with the runs that a restart interrupted, one after the other.
+pub(super) async fn resume(mind: &Arc<Mind>) {
+    let Ok(shelf) = mind.runner.shelf() else { return };
+    mind.runner.tidy_up(&shelf).await.ok();
+    for past in shelf.open_runs() {
         let end = resume_one(mind, past).await;
-        report(mind, case, run, end);
+        report(mind, past.opening.case(), past.run, end);
     }
 }
 
