@@ -72,7 +72,9 @@ fn own_lease(server: &Server, node: &str, uid: &str, call: &Call) -> Result<(), 
         return Ok(());
     }
     if !name.starts_with("slot.") && name != node {
-        return Err(format!("a Lease here is a slot or a claim named after the node, {node}"));
+        return Err(format!(
+            "a Lease here is a slot or a claim named after the node, {node}"
+        ));
     }
     let versions = match call.verb {
         Verb::Create => vec![new],
@@ -81,13 +83,19 @@ fn own_lease(server: &Server, node: &str, uid: &str, call: &Call) -> Result<(), 
     };
     for lease in versions {
         if text(lease, "/spec/holderIdentity") != node {
-            return Err(format!("spec.holderIdentity must be, and must have been, {node}"));
+            return Err(format!(
+                "spec.holderIdentity must be, and must have been, {node}"
+            ));
         }
         let owners = lease.and_then(|lease| lease.pointer("/metadata/ownerReferences"));
-        let is_one = owners.and_then(Value::as_array).is_some_and(|list| list.len() == 1);
+        let is_one = owners
+            .and_then(Value::as_array)
+            .is_some_and(|list| list.len() == 1);
         let owner = text(lease, "/metadata/ownerReferences/0/uid");
         if !is_one || owner != uid || text(lease, "/metadata/ownerReferences/0/name") != node {
-            return Err(format!("metadata.ownerReferences must be one: Node {node} with uid {uid}"));
+            return Err(format!(
+                "metadata.ownerReferences must be one: Node {node} with uid {uid}"
+            ));
         }
     }
     let is_bound = |field: &str| !text(new, &format!("/preconditions/{field}")).is_empty();
@@ -116,7 +124,9 @@ fn slot(server: &Server, call: &Call) -> Result<(), String> {
     let cap = server.cap(domain);
     let is_within = is_known && slot.index() < cap;
     if !is_within && server.flaw != Some(Flaw::BeyondTheCap) {
-        return Err(format!("{name} is beyond the cap of {cap} for domain {domain} (ConfigMap limits)"));
+        return Err(format!(
+            "{name} is beyond the cap of {cap} for domain {domain} (ConfigMap limits)"
+        ));
     }
     match server.breaker() {
         Some(breaker) if server.flaw != Some(Flaw::IgnoresTheBreaker) => Err(format!(
@@ -135,7 +145,9 @@ fn breaker_only(call: &Call) -> Result<(), String> {
             Ok(())
         }
         (_, Verb::Create) => Err("the only ConfigMap of an agent's making is a breaker".to_owned()),
-        _ => Err("an agent changes and removes no ConfigMap; only people close a breaker".to_owned()),
+        _ => {
+            Err("an agent changes and removes no ConfigMap; only people close a breaker".to_owned())
+        }
     }
 }
 
@@ -145,7 +157,9 @@ fn own_node(server: &Server, node: &str, call: &Call) -> Result<(), String> {
         return Ok(());
     }
     if call.name != node {
-        return Err(format!("an agent writes its own Node only; the node of this token is {node}"));
+        return Err(format!(
+            "an agent writes its own Node only; the node of this token is {node}"
+        ));
     }
     let patch = call.body.as_ref();
     let notes = patch.and_then(|body| body.pointer("/metadata/annotations")?.as_object());
@@ -154,6 +168,9 @@ fn own_node(server: &Server, node: &str, call: &Call) -> Result<(), String> {
     if is_ours && labels.is_none() {
         Ok(())
     } else {
-        Err("of the annotations an agent writes nodemend.io/state, case, blocked and cordoned only".to_owned())
+        Err(
+            "of the annotations an agent writes nodemend.io/state, case, blocked and cordoned only"
+                .to_owned(),
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! The tasks of one agent's process: the watch of its own Node, its probes, what it tells the server.
 
-use super::mind::Mind;
 use super::flaw::Flaw;
+use super::mind::Mind;
 use super::turn::{persist, put_in_force, recall, refresh, resume};
 use super::world::{World, lock};
 use crate::diagnosis::CaseState;
@@ -117,7 +117,9 @@ fn take(mind: &Arc<Mind>, event: &Value) -> Option<String> {
 /// The probes: looks closely while there is something to see.
 async fn look(mind: Arc<Mind>) {
     let (world, node) = (Arc::clone(&mind.world), mind.node);
-    let Some(alarm) = world.alarms.get(node) else { return };
+    let Some(alarm) = world.alarms.get(node) else {
+        return;
+    };
     mind.sleep(world.spread(node, Duration::from_secs(5))).await;
     let has_past = world.body(node, |body| body.ledger.is_some() || !body.files.is_empty());
     let is_ill = world.body(node, |body| body.ill.is_some());
@@ -135,7 +137,9 @@ async fn look(mind: Arc<Mind>) {
     }
     let resuming = Arc::clone(&mind);
     if has_past == Some(true) {
-        world.hall.spawn(Some(node), async move { resume(&resuming).await });
+        world
+            .hall
+            .spawn(Some(node), async move { resume(&resuming).await });
     }
     loop {
         match pace(&mind) {
@@ -155,13 +159,19 @@ async fn look(mind: Arc<Mind>) {
 
 /// When to look next; `None`: when something happens.
 fn pace(mind: &Mind) -> Option<Duration> {
-    let is_ill = mind.world.body(mind.node, |body| body.ill.is_some()).unwrap_or(false);
+    let is_ill = mind
+        .world
+        .body(mind.node, |body| body.ill.is_some())
+        .unwrap_or(false);
     let (has_case, is_unsettled) = mind
         .engine(|engine| {
             let mut current = engine.book().current().peekable();
             let has_case = current.peek().is_some();
             let is_unsettled = current.any(|case| {
-                !matches!(case.state, CaseState::Confirmed | CaseState::NeedsHuman | CaseState::Treating)
+                !matches!(
+                    case.state,
+                    CaseState::Confirmed | CaseState::NeedsHuman | CaseState::Treating
+                )
             });
             (has_case, is_unsettled)
         })
@@ -178,8 +188,10 @@ fn pace(mind: &Mind) -> Option<Duration> {
 fn see(mind: &Arc<Mind>) {
     let now = mind.now();
     let batches = mind.world.body(mind.node, |body| {
-        let kinds: [(&'static str, Sickness); 2] =
-            [("systemd-bus", Sickness::BusMute), ("kernel", Sickness::Drift(0))];
+        let kinds: [(&'static str, Sickness); 2] = [
+            ("systemd-bus", Sickness::BusMute),
+            ("kernel", Sickness::Drift(0)),
+        ];
         let wanted: Vec<&'static str> = kinds.iter().map(|(probe, _)| *probe).collect();
         wanted
             .into_iter()
@@ -240,7 +252,12 @@ async fn tell_once(mind: &Mind, sent: &mut Sent, events: &mut EventBook) -> Resu
             beat: now.uptime,
             conditions: BTreeMap::new(),
         };
-        let call = Call::new(Verb::Get, Resource::ConfigMaps, super::line::NAMESPACE, "conditions");
+        let call = Call::new(
+            Verb::Get,
+            Resource::ConfigMaps,
+            super::line::NAMESPACE,
+            "conditions",
+        );
         match persist(mind, call).await {
             Err(error) if !error.is_missing() => return Err(error),
             _ => {}
@@ -268,22 +285,30 @@ async fn tell_conditions(mind: &Mind, telling: &Telling, sent: &mut Sent) -> Res
     }
     let patch = conditions_patch(&changed, &[], &now.wall.to_rfc3339());
     let name = mind.world.name(mind.node);
-    let call = Call::new(Verb::Patch, Resource::NodeStatus, "", name).strategically().sending(patch);
+    let call = Call::new(Verb::Patch, Resource::NodeStatus, "", name)
+        .strategically()
+        .sending(patch);
     mind.line.call(call).await?;
     for (kind, told, _) in changed {
-        sent.conditions.insert(kind.to_owned(), (told.is_problem, told.reason.clone()));
+        sent.conditions
+            .insert(kind.to_owned(), (told.is_problem, told.reason.clone()));
     }
     sent.beat = now.uptime;
     Ok(())
 }
 
 async fn tell_notes(mind: &Mind, telling: &Telling, sent: &mut Sent) -> Result<(), ApiError> {
-    let notes = [Some(telling.state.clone()), telling.case.clone(), telling.blocked.clone()];
+    let notes = [
+        Some(telling.state.clone()),
+        telling.case.clone(),
+        telling.blocked.clone(),
+    ];
     if sent.notes == notes {
         return Ok(());
     }
     let name = mind.world.name(mind.node);
-    let call = Call::new(Verb::Patch, Resource::Nodes, "", name).sending(annotations_patch(telling));
+    let call =
+        Call::new(Verb::Patch, Resource::Nodes, "", name).sending(annotations_patch(telling));
     mind.line.call(call).await?;
     sent.notes = notes;
     Ok(())
@@ -299,7 +324,9 @@ async fn tell_events(mind: &Mind, view: &NodeView, events: &mut EventBook) -> Re
             return Ok(());
         };
         let call = match events.post(&about, &what) {
-            Post::Create(event) => Call::new(Verb::Create, Resource::Events, "default", "").sending(event),
+            Post::Create(event) => {
+                Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
+            }
             Post::Again(name, patch) => {
                 Call::new(Verb::Patch, Resource::Events, "default", &name).sending(patch)
             }

@@ -23,24 +23,35 @@ pub struct Phase {
 /// What a share of the sorted spans does not exceed.
 fn quantile(sorted: &[Duration], percent: usize) -> Duration {
     let last = sorted.len().saturating_sub(1);
-    sorted.get((sorted.len() * percent / 100).min(last)).copied().unwrap_or_default()
+    sorted
+        .get((sorted.len() * percent / 100).min(last))
+        .copied()
+        .unwrap_or_default()
 }
 
 impl Outcome {
     /// API requests by phase: the start, the quiet, the first two minutes of a storm, and after.
     pub fn phases(&self, scenario: &Scenario) -> Vec<Phase> {
         let minutes = &self.meter.minutes;
-        let whole = |span: Duration| usize::try_from(span.as_secs().div_ceil(60)).unwrap_or(usize::MAX);
+        let whole =
+            |span: Duration| usize::try_from(span.as_secs().div_ceil(60)).unwrap_or(usize::MAX);
         let played = usize::try_from(self.played.as_secs() / 60).unwrap_or(0);
         let calm = whole(scenario.startup).saturating_add(1).min(played);
         // The minute in which the first machine fell ill belongs to the storm.
-        let ill = self.meter.first_ill.map_or(played, |at| usize::try_from(at.as_secs() / 60).unwrap_or(played));
+        let ill = self.meter.first_ill.map_or(played, |at| {
+            usize::try_from(at.as_secs() / 60).unwrap_or(played)
+        });
         let storm = ill.max(calm);
         let after = storm.saturating_add(3).min(played);
-        let mended = self.meter.first_ill.map_or(played, |_| whole(self.meter.last_mended));
+        let mended = self
+            .meter
+            .first_ill
+            .map_or(played, |_| whole(self.meter.last_mended));
         let over = mended.clamp(after, played);
         let phase = |name, from: usize, to: usize| {
-            let counts: Vec<u64> = (from..to).map(|at| minutes.get(at).copied().unwrap_or(0)).collect();
+            let counts: Vec<u64> = (from..to)
+                .map(|at| minutes.get(at).copied().unwrap_or(0))
+                .collect();
             let number = u64::try_from(counts.len()).unwrap_or(0);
             Phase {
                 name,
@@ -104,7 +115,11 @@ impl Outcome {
             format_span(self.played),
             self.seed
         )?;
-        writeln!(out, "\nnodes       {ill} fell ill, {well} well again, {} left ill", self.left.values().sum::<u64>())?;
+        writeln!(
+            out,
+            "\nnodes       {ill} fell ill, {well} well again, {} left ill",
+            self.left.values().sum::<u64>()
+        )?;
         let [half, most, all] = self.heal_times().map(format_span);
         if well > 0 {
             writeln!(out, "time to heal  p50 {half}, p99 {most}, max {all}")?;
@@ -116,7 +131,10 @@ impl Outcome {
             writeln!(out, "  stopped by ConfigMap {breaker}")?;
         }
         self.write_runs(scenario, out)?;
-        writeln!(out, "\nAPI requests a minute, all agents together     mean   most   minutes")?;
+        writeln!(
+            out,
+            "\nAPI requests a minute, all agents together     mean   most   minutes"
+        )?;
         for phase in self.phases(scenario) {
             writeln!(
                 out,
@@ -140,8 +158,15 @@ impl Outcome {
     }
 
     fn write_runs(&self, scenario: &Scenario, out: &mut String) -> std::fmt::Result {
-        let runs: Vec<String> = self.runs().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let runs = if runs.is_empty() { "none".to_owned() } else { runs.join(", ") };
+        let runs: Vec<String> = self
+            .runs()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let runs = if runs.is_empty() {
+            "none".to_owned()
+        } else {
+            runs.join(", ")
+        };
         writeln!(out, "runs        {runs}")?;
         let most: Vec<String> = self
             .most
@@ -151,13 +176,21 @@ impl Outcome {
                 format!("{domain} {count} (limit {cap})")
             })
             .collect();
-        let most = if most.is_empty() { "none".to_owned() } else { most.join(", ") };
+        let most = if most.is_empty() {
+            "none".to_owned()
+        } else {
+            most.join(", ")
+        };
         writeln!(out, "most nodes disrupted at once  {most}")?;
         let wait = format_span(self.longest_free_wait());
         writeln!(out, "longest wait for a slot that was free  {wait}")?;
         if !self.meter.faults.is_empty() {
-            let faults: Vec<String> =
-                self.meter.faults.iter().map(|(word, count)| format!("{word} {count}")).collect();
+            let faults: Vec<String> = self
+                .meter
+                .faults
+                .iter()
+                .map(|(word, count)| format!("{word} {count}"))
+                .collect();
             writeln!(out, "faults      {}", faults.join(", "))?;
         }
         Ok(())
@@ -173,7 +206,11 @@ impl Outcome {
             writeln!(out, "  {count:>7} {why}")?;
         }
         if refusals.len() > 15 {
-            writeln!(out, "  and {} more reasons (--output json has all)", refusals.len() - 15)?;
+            writeln!(
+                out,
+                "  and {} more reasons (--output json has all)",
+                refusals.len() - 15
+            )?;
         }
         Ok(())
     }
@@ -194,8 +231,11 @@ impl Outcome {
             .iter()
             .map(|((verb, resource), count)| json!({ "verb": verb, "resource": resource, "count": count }))
             .collect();
-        let most_disrupted: serde_json::Map<String, Value> =
-            self.most.iter().map(|(domain, count)| (domain.to_string(), json!(count))).collect();
+        let most_disrupted: serde_json::Map<String, Value> = self
+            .most
+            .iter()
+            .map(|(domain, count)| (domain.to_string(), json!(count)))
+            .collect();
         json!({
             "scenario": scenario.name, "seed": self.seed, "nodes": scenario.nodes.count,
             "played_seconds": seconds(self.played), "digest": format!("{:016x}", self.digest), "events": self.events,

@@ -70,7 +70,8 @@ impl Hall {
         book.order += 1;
         let id = book.order;
         // Without tokio's budget: who has used it up is woken by tokio's own loop, and that is not this one.
-        book.new.push((id, owner, Box::pin(tokio::task::unconstrained(future))));
+        book.new
+            .push((id, owner, Box::pin(tokio::task::unconstrained(future))));
         book.queued.insert(id);
         book.ready.push_back(id);
     }
@@ -218,7 +219,10 @@ impl Stage {
     fn admit(&mut self) {
         let (new, ended) = {
             let mut book = self.hall.book();
-            (std::mem::take(&mut book.new), std::mem::take(&mut book.ended))
+            (
+                std::mem::take(&mut book.new),
+                std::mem::take(&mut book.ended),
+            )
         };
         // A process ends first: what was begun meanwhile belongs to the next one.
         for node in ended {

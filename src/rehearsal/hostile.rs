@@ -26,18 +26,31 @@ pub(super) async fn attack(world: Arc<World>, node: usize, lasts: Duration) {
             }
         }
         let rest = world.spread(node, EVERY);
-        world.hall.sleep(None, rest.max(Duration::from_secs(1))).await;
+        world
+            .hall
+            .sleep(None, rest.max(Duration::from_secs(1)))
+            .await;
     }
     // People find it and delete what it took.
     let now = world.hall.now();
     world.with(|state| {
         for (name, object) in own {
             let uid = object.pointer("/metadata/uid");
-            let is_same = state.server.leases.get(&name).is_some_and(|lease| lease.pointer("/metadata/uid") == uid);
+            let is_same = state
+                .server
+                .leases
+                .get(&name)
+                .is_some_and(|lease| lease.pointer("/metadata/uid") == uid);
             if is_same {
                 state.server.put(now, Resource::Leases, &name, None);
                 let change = super::server::Change::Deleted(name);
-                state.jury.wrote(now, &super::admission::Who::People, node, &change, &state.server);
+                state.jury.wrote(
+                    now,
+                    &super::admission::Who::People,
+                    node,
+                    &change,
+                    &state.server,
+                );
             }
         }
     });
@@ -56,13 +69,29 @@ fn calls(world: &World, node: usize) -> Vec<Call> {
     let name = world.name(node).to_owned();
     let other = world.name(usize::from(node == 0)).to_owned();
     let (uid, other_uid, leases) = world.with(|state| {
-        let uid_of = |index: usize| state.server.nodes.get(index).map(|node| node.uid.clone()).unwrap_or_default();
-        let token = state.bodies.get(node).map(|body| body.token_uid.clone()).unwrap_or_default();
-        let leases: Vec<(String, Value)> =
-            state.server.leases.iter().map(|(name, lease)| (name.clone(), lease.clone())).collect();
+        let uid_of = |index: usize| {
+            state
+                .server
+                .nodes
+                .get(index)
+                .map(|node| node.uid.clone())
+                .unwrap_or_default()
+        };
+        let token = state
+            .bodies
+            .get(node)
+            .map(|body| body.token_uid.clone())
+            .unwrap_or_default();
+        let leases: Vec<(String, Value)> = state
+            .server
+            .leases
+            .iter()
+            .map(|(name, lease)| (name.clone(), lease.clone()))
+            .collect();
         (token, uid_of(usize::from(node == 0)), leases)
     });
-    let create = |object: Value| Call::new(Verb::Create, Resource::Leases, NAMESPACE, "").sending(object);
+    let create =
+        |object: Value| Call::new(Verb::Create, Resource::Leases, NAMESPACE, "").sending(object);
     let mut calls = vec![
         // T3: beyond the cap, in another spelling, for another node, in another domain.
         create(lease("slot.cluster.999", &name, &name, &uid)),
@@ -75,7 +104,8 @@ fn calls(world: &World, node: usize) -> Vec<Call> {
         create(lease("slot.cluster.0", &name, &name, &uid)),
     ];
     for (slot, held) in leases {
-        let is_own = held.pointer("/spec/holderIdentity").and_then(Value::as_str) == Some(name.as_str());
+        let is_own =
+            held.pointer("/spec/holderIdentity").and_then(Value::as_str) == Some(name.as_str());
         if is_own {
             continue;
         }
@@ -93,14 +123,23 @@ fn calls(world: &World, node: usize) -> Vec<Call> {
     // T2 and T5: other Nodes, its own opt-in, the limits, the breakers.
     let notes = |key: &str, value: &str| json!({ "metadata": { "annotations": { key: value } } });
     let limits = json!({ "metadata": { "name": "limits" }, "data": { "cluster": "999" } });
-    let patch = |whom: &str, body: Value| Call::new(Verb::Patch, Resource::Nodes, "", whom).sending(body);
+    let patch =
+        |whom: &str, body: Value| Call::new(Verb::Patch, Resource::Nodes, "", whom).sending(body);
     calls.extend([
         patch(&other, notes("nodemend.io/state", "healthy")),
         patch(&name, notes("nodemend.io/mode", "auto")),
-        patch(&name, json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "elsewhere" } } })),
+        patch(
+            &name,
+            json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "elsewhere" } } }),
+        ),
         Call::new(Verb::Update, Resource::ConfigMaps, NAMESPACE, "limits").sending(limits.clone()),
         Call::new(Verb::Create, Resource::ConfigMaps, NAMESPACE, "").sending(limits),
-        Call::new(Verb::Delete, Resource::ConfigMaps, NAMESPACE, "breaker-stop"),
+        Call::new(
+            Verb::Delete,
+            Resource::ConfigMaps,
+            NAMESPACE,
+            "breaker-stop",
+        ),
         Call::new(Verb::Delete, Resource::ConfigMaps, NAMESPACE, "limits"),
     ]);
     calls

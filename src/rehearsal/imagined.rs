@@ -1,7 +1,7 @@
 //! What the runner works on: steps without a machine, a disk without blocks, conditions that look at the truth.
 
-use super::jury::StepNote;
 use super::jury::STEP_LIMIT;
+use super::jury::StepNote;
 use super::mind::Mind;
 use super::world::World;
 use crate::executor::{
@@ -43,7 +43,11 @@ const SHAPES: [StepShape; 2] = [
 /// The course of a run.
 pub(super) fn course(world: &Arc<World>, node: usize, opening: Opening) -> Course {
     let legs = SHAPES.iter().enumerate().map(|(index, shape)| {
-        let guard = if index == 0 { Guard::Requires(Arc::from(SICK)) } else { Guard::If(Arc::from(SICK)) };
+        let guard = if index == 0 {
+            Guard::Requires(Arc::from(SICK))
+        } else {
+            Guard::If(Arc::from(SICK))
+        };
         Leg {
             kind: Arc::from("imagined"),
             guard,
@@ -104,7 +108,8 @@ impl Imagined {
             state.jury.step_begins(now, node, note, &state.server);
             let mean = world.scenario.runs.step;
             let body = state.bodies.get_mut(node);
-            body.map(|body| body.chance.around(mean)).unwrap_or_default()
+            body.map(|body| body.chance.around(mean))
+                .unwrap_or_default()
         });
         world.hall.sleep(Some(node), took).await;
         let now = world.hall.now();
@@ -165,7 +170,9 @@ impl Step for Imagined {
         _prior: &'a Receipt,
     ) -> BoxFuture<'a, Result<Verified, StepError>> {
         let wanted = (ticket.run.0, ticket.step.0);
-        let stands = self.world.body(self.node, |body| body.effects.contains(&wanted));
+        let stands = self
+            .world
+            .body(self.node, |body| body.effects.contains(&wanted));
         Box::pin(async move {
             Ok(if stands == Some(true) {
                 Verified::Yes("it was done".to_owned())
@@ -220,7 +227,9 @@ impl Witness for Clerk {
             state.log.note(now, world.name(node), &line);
             match &event.entry {
                 Entry::Opened { opening, .. } => state.jury.opened(now, node, &opening.signature),
-                Entry::Began { step, .. } => state.jury.intends(now, node, run, step.0, &event.opt_in),
+                Entry::Began { step, .. } => {
+                    state.jury.intends(now, node, run, step.0, &event.opt_in)
+                }
                 Entry::Soaked => state.jury.soaked(now, node),
                 Entry::Closed { result } => {
                     *state.meter.runs.entry(result.kind()).or_default() += 1;
@@ -285,7 +294,9 @@ type Files = std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>;
 
 impl Plate {
     fn files<T>(&self, work: impl FnOnce(&mut Files) -> T) -> io::Result<T> {
-        self.world.body(self.node, |body| work(&mut body.files)).ok_or_else(missing)
+        self.world
+            .body(self.node, |body| work(&mut body.files))
+            .ok_or_else(missing)
     }
 }
 
@@ -296,7 +307,10 @@ impl Disk for Plate {
             let mut numbers: Vec<u64> = names
                 .filter_map(|path| {
                     let name = path.file_name()?.to_str()?;
-                    name.strip_prefix("run-")?.strip_suffix(".journal")?.parse().ok()
+                    name.strip_prefix("run-")?
+                        .strip_suffix(".journal")?
+                        .parse()
+                        .ok()
                 })
                 .collect();
             numbers.sort_unstable();
@@ -306,7 +320,11 @@ impl Disk for Plate {
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let bytes = self.files(|files| files.get(path).map(|file| file.iter().take(limit).copied().collect()))?;
+        let bytes = self.files(|files| {
+            files
+                .get(path)
+                .map(|file| file.iter().take(limit).copied().collect())
+        })?;
         bytes.ok_or_else(missing)
     }
 
@@ -316,7 +334,11 @@ impl Disk for Plate {
             files.entry(path.to_owned()).or_default();
             is_new
         })?;
-        if is_new { self.reopen(path) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+        if is_new {
+            self.reopen(path)
+        } else {
+            Err(io::ErrorKind::AlreadyExists.into())
+        }
     }
 
     fn reopen(&self, path: &Path) -> io::Result<Box<dyn JournalFile>> {
@@ -345,7 +367,11 @@ impl Disk for Plate {
         Ok(())
     }
 
-    fn work(&self, work: Work, _limit: Duration) -> BoxFuture<'_, Option<Result<(), JournalError>>> {
+    fn work(
+        &self,
+        work: Work,
+        _limit: Duration,
+    ) -> BoxFuture<'_, Option<Result<(), JournalError>>> {
         let done = work();
         Box::pin(async move { Some(done) })
     }
@@ -373,10 +399,18 @@ impl Services for Nothing {
     fn terminate_pid1(&self) -> BoxFuture<'_, Result<(), PortError>> {
         nothing()
     }
-    fn unit<'a>(&'a self, _unit: &'a str, _limit: Duration) -> BoxFuture<'a, Result<UnitNow, PortError>> {
+    fn unit<'a>(
+        &'a self,
+        _unit: &'a str,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<UnitNow, PortError>> {
         nothing()
     }
-    fn restart<'a>(&'a self, _unit: &'a str, _limit: Duration) -> BoxFuture<'a, Result<UnitNow, PortError>> {
+    fn restart<'a>(
+        &'a self,
+        _unit: &'a str,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<UnitNow, PortError>> {
         nothing()
     }
 }
@@ -385,7 +419,10 @@ impl Commands for Nothing {
     fn run<'a>(&'a self, _task: &'a HostTask) -> BoxFuture<'a, Result<TaskEnd, PortError>> {
         nothing()
     }
-    fn is_running<'a>(&'a self, _task: &'a HostTask) -> BoxFuture<'a, Result<Option<bool>, PortError>> {
+    fn is_running<'a>(
+        &'a self,
+        _task: &'a HostTask,
+    ) -> BoxFuture<'a, Result<Option<bool>, PortError>> {
         nothing()
     }
     fn remove<'a>(&'a self, _task: &'a HostTask) -> BoxFuture<'a, Result<(), PortError>> {

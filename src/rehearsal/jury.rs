@@ -103,7 +103,13 @@ impl Jury {
         }
     }
 
-    pub(super) fn blame(&mut self, at: Duration, node: usize, invariant: &'static str, what: String) {
+    pub(super) fn blame(
+        &mut self,
+        at: Duration,
+        node: usize,
+        invariant: &'static str,
+        what: String,
+    ) {
         let name = self.names.get(node).cloned().unwrap_or_default();
         self.breach.get_or_insert(Breach {
             at,
@@ -121,7 +127,14 @@ impl Jury {
     }
 
     /// A write that was done.
-    pub(super) fn wrote(&mut self, now: Duration, who: &Who, node: usize, change: &Change, server: &Server) {
+    pub(super) fn wrote(
+        &mut self,
+        now: Duration,
+        who: &Who,
+        node: usize,
+        change: &Change,
+        server: &Server,
+    ) {
         match change {
             Change::Created(name) => self.created(now, who, node, name, server),
             Change::Updated(name) => {
@@ -129,7 +142,12 @@ impl Jury {
                 match self.slots.get_mut(name) {
                     Some(held) if held.node == node && is_agent => held.written = now,
                     Some(_) if is_agent => {
-                        self.blame(now, node, "I3", format!("it changed {name}, which it does not hold"));
+                        self.blame(
+                            now,
+                            node,
+                            "I3",
+                            format!("it changed {name}, which it does not hold"),
+                        );
                     }
                     _ => {}
                 }
@@ -147,15 +165,31 @@ impl Jury {
     }
 
     fn created(&mut self, now: Duration, who: &Who, node: usize, name: &str, server: &Server) {
-        let Some((domain, index)) = name.strip_prefix("slot.").and_then(|rest| rest.rsplit_once('.')) else {
+        let Some((domain, index)) = name
+            .strip_prefix("slot.")
+            .and_then(|rest| rest.rsplit_once('.'))
+        else {
             return;
         };
         let cap = server.cap(domain);
-        if index.parse::<u32>().map_or(true, |number| number >= cap || number.to_string() != index) {
-            self.blame(now, node, "I1", format!("{name} was created, and the cap is {cap}"));
+        if index
+            .parse::<u32>()
+            .map_or(true, |number| number >= cap || number.to_string() != index)
+        {
+            self.blame(
+                now,
+                node,
+                "I1",
+                format!("{name} was created, and the cap is {cap}"),
+            );
         }
         if let Some(breaker) = server.breaker() {
-            self.blame(now, node, "I4", format!("{name} was created while {breaker} exists"));
+            self.blame(
+                now,
+                node,
+                "I4",
+                format!("{name} was created while {breaker} exists"),
+            );
         }
         let lease = server.leases.get(name);
         let text = |pointer: &str| {
@@ -187,18 +221,31 @@ impl Jury {
         }
         if held.node != node {
             let holder = self.names.get(held.node).cloned().unwrap_or_default();
-            self.blame(now, node, "I3", format!("it freed {name}, which {holder} holds"));
+            self.blame(
+                now,
+                node,
+                "I3",
+                format!("it freed {name}, which {holder} holds"),
+            );
             return;
         }
         let Some(record) = self.records.get(node) else {
             return;
         };
         let is_untouched = record.step.is_none() && record.step_ended.is_none();
-        let soaked = record.soaked.zip(record.step_ended).filter(|(soaked, ended)| {
-            soaked >= ended && soaked.saturating_sub(*ended) >= self.soak && record.step.is_none()
-        });
+        let soaked = record
+            .soaked
+            .zip(record.step_ended)
+            .filter(|(soaked, ended)| {
+                soaked >= ended
+                    && soaked.saturating_sub(*ended) >= self.soak
+                    && record.step.is_none()
+            });
         if !is_untouched && soaked.is_none() {
-            let what = format!("{name} was freed before the node was well for {:?}", self.soak);
+            let what = format!(
+                "{name} was freed before the node was well for {:?}",
+                self.soak
+            );
             self.blame(now, node, "I11", what);
         }
     }
@@ -247,10 +294,20 @@ impl Jury {
         let (before, under_way) = (record.last_run, record.run_under_way.replace(run));
         record.last_run = before.max(run);
         if run <= before {
-            self.blame(now, node, "I7", format!("run-{run} came after run-{before}"));
+            self.blame(
+                now,
+                node,
+                "I7",
+                format!("run-{run} came after run-{before}"),
+            );
         }
         if let Some(other) = under_way {
-            self.blame(now, node, "I7", format!("run-{run} was decided on while run-{other} is under way"));
+            self.blame(
+                now,
+                node,
+                "I7",
+                format!("run-{run} was decided on while run-{other} is under way"),
+            );
         }
     }
 
@@ -261,7 +318,12 @@ impl Jury {
         };
         record.last_run = record.last_run.max(run);
         if let Some(other) = record.run_under_way.replace(run) {
-            self.blame(now, node, "I7", format!("run-{run} goes on while run-{other} is under way"));
+            self.blame(
+                now,
+                node,
+                "I7",
+                format!("run-{run} goes on while run-{other} is under way"),
+            );
         }
     }
 
@@ -282,30 +344,61 @@ impl Jury {
         list.push(now);
         let count = list.len();
         if count > MOST_RUNS {
-            self.blame(now, node, "I10", format!("{count} runs for {signature} in 24 h"));
+            self.blame(
+                now,
+                node,
+                "I10",
+                format!("{count} runs for {signature} in 24 h"),
+            );
         }
     }
 
     /// An intent is durable.
-    pub(super) fn intends(&mut self, now: Duration, node: usize, run: u64, step: u16, opt_in: &str) {
+    pub(super) fn intends(
+        &mut self,
+        now: Duration,
+        node: usize,
+        run: u64,
+        step: u16,
+        opt_in: &str,
+    ) {
         let Some(record) = self.records.get_mut(node) else {
             return;
         };
         *record.intents.entry((run, step)).or_default() += 1;
         let what = match record.reads.get(opt_in) {
             Some(true) => return,
-            Some(false) => format!("run-{run} rests on version {opt_in} of its Node, which does not allow it"),
-            None => format!("run-{run} rests on version {opt_in} of its Node, which was not read in this run"),
+            Some(false) => {
+                format!("run-{run} rests on version {opt_in} of its Node, which does not allow it")
+            }
+            None => format!(
+                "run-{run} rests on version {opt_in} of its Node, which was not read in this run"
+            ),
         };
         self.blame(now, node, "I12", what);
     }
 
     /// A disruptive step begins, right now.
-    pub(super) fn step_begins(&mut self, now: Duration, node: usize, note: StepNote, server: &Server) {
-        let StepNote { run, step, repeatable } = note;
+    pub(super) fn step_begins(
+        &mut self,
+        now: Duration,
+        node: usize,
+        note: StepNote,
+        server: &Server,
+    ) {
+        let StepNote {
+            run,
+            step,
+            repeatable,
+        } = note;
         let faults = self.faults_of_step(now, node, note, server);
         for (invariant, what) in faults {
-            self.blame(now, node, invariant, format!("run-{run} step {step}: {what}"));
+            self.blame(
+                now,
+                node,
+                invariant,
+                format!("run-{run} step {step}: {what}"),
+            );
         }
         let Some(record) = self.records.get_mut(node) else {
             return;
@@ -322,7 +415,12 @@ impl Jury {
         if let Some((other, _, of)) = open
             && of == process
         {
-            self.blame(now, node, "I7", format!("run-{run} step {step} began inside a step of run-{other}"));
+            self.blame(
+                now,
+                node,
+                "I7",
+                format!("run-{run} step {step} began inside a step of run-{other}"),
+            );
         }
         self.disrupted.insert(node);
         self.count(now, node);
@@ -343,22 +441,33 @@ impl Jury {
             let prefix = format!("slot.{domain}.");
             let held = self.slots.iter().find(|(name, held)| {
                 held.node == node
-                    && name.strip_prefix(&prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+                    && name
+                        .strip_prefix(&prefix)
+                        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
             });
             let Some((name, held)) = held else {
                 faults.push(("I2", format!("it holds no slot of domain {domain}")));
                 continue;
             };
-            let uid = server.leases.get(name).and_then(|lease| lease.pointer("/metadata/uid")?.as_str());
+            let uid = server
+                .leases
+                .get(name)
+                .and_then(|lease| lease.pointer("/metadata/uid")?.as_str());
             if uid != Some(&held.uid) {
                 faults.push(("I2", format!("{name} is not the one it wrote")));
             }
             let age = now.saturating_sub(held.written);
             if age >= HOLD {
-                faults.push(("I5", format!("{name} was last written {} s ago", age.as_secs())));
+                faults.push((
+                    "I5",
+                    format!("{name} was last written {} s ago", age.as_secs()),
+                ));
             }
             if held.written < record.process_began {
-                faults.push(("I6", format!("{name} was not written since the process began")));
+                faults.push((
+                    "I6",
+                    format!("{name} was not written since the process began"),
+                ));
             }
         }
         if !record.intents.contains_key(&(note.run, note.step)) {
@@ -366,7 +475,10 @@ impl Jury {
         }
         let silent = now.saturating_sub(record.last_word);
         if silent >= HOLD {
-            faults.push(("I13", format!("the API server was last heard {} s ago", silent.as_secs())));
+            faults.push((
+                "I13",
+                format!("the API server was last heard {} s ago", silent.as_secs()),
+            ));
         }
         faults
     }
@@ -380,7 +492,10 @@ impl Jury {
         record.step_ended = Some(now);
         let silent = now.saturating_sub(record.last_word);
         if silent > HOLD + STEP_LIMIT {
-            let what = format!("a step ran while the API server was silent for {} s", silent.as_secs());
+            let what = format!(
+                "a step ran while the API server was silent for {} s",
+                silent.as_secs()
+            );
             self.blame(now, node, "I13", what);
         }
     }
@@ -406,16 +521,34 @@ impl Jury {
 
     fn count(&mut self, now: Duration, node: usize) {
         for domain in self.domains.get(node).into_iter().flatten() {
-            let of_domain = |other: &&usize| self.domains.get(**other).is_some_and(|known| known.contains(domain));
+            let of_domain = |other: &&usize| {
+                self.domains
+                    .get(**other)
+                    .is_some_and(|known| known.contains(domain))
+            };
             let count = self.disrupted.iter().filter(of_domain).count();
             let most = self.most.entry(Arc::clone(domain)).or_default();
             *most = (*most).max(count);
         }
-        let is_control = |known: &Vec<Arc<str>>| known.iter().any(|domain| &**domain == "control-plane");
-        let all = self.domains.iter().filter(|known| is_control(known)).count();
-        let down = self.disrupted.iter().filter(|node| self.domains.get(**node).is_some_and(is_control)).count();
+        let is_control =
+            |known: &Vec<Arc<str>>| known.iter().any(|domain| &**domain == "control-plane");
+        let all = self
+            .domains
+            .iter()
+            .filter(|known| is_control(known))
+            .count();
+        let down = self
+            .disrupted
+            .iter()
+            .filter(|node| self.domains.get(**node).is_some_and(is_control))
+            .count();
         if self.domains.get(node).is_some_and(is_control) && down * 2 >= all {
-            self.blame(now, node, "I18", format!("{down} of {all} control-plane nodes are disrupted"));
+            self.blame(
+                now,
+                node,
+                "I18",
+                format!("{down} of {all} control-plane nodes are disrupted"),
+            );
         }
     }
 
@@ -423,7 +556,11 @@ impl Jury {
     pub(super) fn is_free(&self, node: usize, server: &Server) -> bool {
         self.domains.get(node).into_iter().flatten().all(|domain| {
             let cap = server.cap(domain);
-            (0..cap).any(|index| !server.leases.contains_key(&format!("slot.{domain}.{index}")))
+            (0..cap).any(|index| {
+                !server
+                    .leases
+                    .contains_key(&format!("slot.{domain}.{index}"))
+            })
         })
     }
 }

@@ -54,12 +54,17 @@ impl Line {
         let chaos = self.world.scenario.chaos;
         let now = self.world.hall.now();
         self.world.with(|state| {
-            state.meter.request(now, call.verb.word(), call.resource.word());
-            let way = state.chance.span(Duration::from_millis(1), Duration::from_millis(8));
+            state
+                .meter
+                .request(now, call.verb.word(), call.resource.word());
+            let way = state
+                .chance
+                .span(Duration::from_millis(1), Duration::from_millis(8));
             let is_cut = state.bodies.get(self.node).is_none_or(|body| body.cut > 0);
             let weather = &state.weather;
             let (down, slow) = (weather.down > 0, weather.slow > 0);
-            let (busy, failing, losing) = (weather.busy > 0, weather.failing > 0, weather.losing > 0);
+            let (busy, failing, losing) =
+                (weather.busy > 0, weather.failing > 0, weather.losing > 0);
             let fate = if is_cut || happens(state, chaos.requests_lost) {
                 Fate::Lost
             } else if down {
@@ -69,10 +74,13 @@ impl Line {
             } else if failing && state.chance.one_in(2) {
                 Fate::Refused(503)
             } else if slow || happens(state, chaos.slow) {
-                let took = state.chance.span(Duration::from_millis(500), Duration::from_secs(9));
+                let took = state
+                    .chance
+                    .span(Duration::from_millis(500), Duration::from_secs(9));
                 Fate::Slow(took)
             } else {
-                let is_lost = happens(state, chaos.answers_lost) || losing && state.chance.one_in(2);
+                let is_lost =
+                    happens(state, chaos.answers_lost) || losing && state.chance.one_in(2);
                 Fate::Arrives {
                     is_answered: !is_lost,
                     dies_after: happens(state, chaos.crashes_after_write),
@@ -160,7 +168,10 @@ impl Line {
     fn turned_away(&self, call: &Call, code: u16) -> ApiError {
         let wait = self.world.spread(self.node, Duration::from_secs(4));
         let (reason, message) = match code {
-            429 => ("TooManyRequests", "too many requests, please try again later"),
+            429 => (
+                "TooManyRequests",
+                "too many requests, please try again later",
+            ),
             _ => ("ServiceUnavailable", "etcdserver: leader changed"),
         };
         ApiError::Refused {
@@ -206,19 +217,36 @@ pub(super) fn serve(
             Verb::Create => call.body.as_ref().map(name_of).unwrap_or(""),
             _ => call.name.as_str(),
         };
-        let line = format!("{} {} {object} {code}", call.verb.word(), call.resource.word());
+        let line = format!(
+            "{} {} {object} {code}",
+            call.verb.word(),
+            call.resource.word()
+        );
         state.log.note(now, name, &line);
         match &answer {
             Ok((object, change)) => {
                 state.jury.wrote(now, who, node, change, &state.server);
                 if call.verb == Verb::Get && call.resource == Resource::Nodes {
-                    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-                    let note = |key: &str| text(&format!("/metadata/annotations/{}", key.replace('/', "~1")));
+                    let text = |pointer: &str| {
+                        object
+                            .pointer(pointer)
+                            .and_then(Value::as_str)
+                            .unwrap_or("")
+                    };
+                    let note = |key: &str| {
+                        text(&format!("/metadata/annotations/{}", key.replace('/', "~1")))
+                    };
                     let allows = note(MODE) == "auto" && note(ALLOW) == "restart";
-                    state.jury.read_node(node, text("/metadata/resourceVersion").to_owned(), allows);
+                    state.jury.read_node(
+                        node,
+                        text("/metadata/resourceVersion").to_owned(),
+                        allows,
+                    );
                 }
             }
-            Err(ApiError::Refused { code: 403, message, .. }) => {
+            Err(ApiError::Refused {
+                code: 403, message, ..
+            }) => {
                 let why = format!("server: {message}");
                 state.meter.refused(&why);
             }
@@ -233,12 +261,17 @@ impl Line {
     async fn flawed(&self, flaw: Flaw, call: Call) -> Result<Value, ApiError> {
         let is_slot = call.resource == Resource::Leases
             && (call.name.starts_with("slot.")
-                || call.body.as_ref().is_some_and(|body| name_of(body).starts_with("slot.")));
+                || call
+                    .body
+                    .as_ref()
+                    .is_some_and(|body| name_of(body).starts_with("slot.")));
         match flaw {
             Flaw::RenewsInWordsOnly if is_slot && call.verb == Verb::Update => {
                 Ok(call.body.unwrap_or(Value::Null))
             }
-            Flaw::ReadsTheNodeFromACache if call.verb == Verb::Get && call.resource == Resource::Nodes => {
+            Flaw::ReadsTheNodeFromACache
+                if call.verb == Verb::Get && call.resource == Resource::Nodes =>
+            {
                 if let Some(known) = lock(&self.cache).clone() {
                     return Ok(known);
                 }
@@ -283,8 +316,14 @@ impl Line {
         if flaw == Flaw::TakesOver {
             let delete = Call::new(Verb::Delete, Resource::Leases, NAMESPACE, &name);
             self.send(delete).await?;
-        } else if let Some(place) = call.body.as_mut().and_then(|body| body.pointer_mut("/metadata/name")) {
-            *place = json!(format!("{name}99"));
+        } else if let Some(place) = call
+            .body
+            .as_mut()
+            .and_then(|body| body.pointer_mut("/metadata/name"))
+        {
+            // Far above every cap, and well spelled.
+            let domain = name.rsplit_once('.').map_or("", |(domain, _)| domain);
+            *place = json!(format!("{domain}.{}", 900 + self.node));
         }
         self.send(call).await
     }
@@ -310,7 +349,9 @@ impl Cluster for Line {
             let get = Call::new(Verb::Watch, Resource::Nodes, "", self.world.name(self.node));
             let object = self.send(get).await?;
             let known = call.query.iter().find(|(key, _)| *key == "resourceVersion");
-            let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+            let version = object
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str);
             let feed = self.world.feeds.get(self.node);
             if let Some(feed) = feed {
                 *lock(&feed.broken) = false;
@@ -354,7 +395,10 @@ impl OpenWatch {
             })));
         }
         let now = self.world.hall.now();
-        let is_cut = self.world.body(self.node, |body| body.cut > 0).unwrap_or(true);
+        let is_cut = self
+            .world
+            .body(self.node, |body| body.cut > 0)
+            .unwrap_or(true);
         let mut events = lock(&feed.events);
         let first = events.front().map(|(due, _)| *due);
         if !is_cut && first.is_some_and(|due| due <= now) {
@@ -363,7 +407,10 @@ impl OpenWatch {
         if now >= self.until {
             return News::Told(None);
         }
-        let next = first.filter(|due| *due > now).unwrap_or(self.until).min(self.until);
+        let next = first
+            .filter(|due| *due > now)
+            .unwrap_or(self.until)
+            .min(self.until);
         News::Wait(next.saturating_sub(now))
     }
 

@@ -69,7 +69,10 @@ mod tests {
 
     #[test]
     fn equal_reasons_are_one() {
-        let (a, b) = ("12 of 40 waiting nodes are first", "1 of 2 waiting nodes are first");
+        let (a, b) = (
+            "12 of 40 waiting nodes are first",
+            "1 of 2 waiting nodes are first",
+        );
         assert_eq!(plain(a), plain(b));
         assert_eq!(plain("Lease nodemend/node-17"), "Lease nodemend/NODE");
     }

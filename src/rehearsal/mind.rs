@@ -125,7 +125,10 @@ impl Mind {
             return;
         }
         let boot_id = self.runner.boot.as_str().to_owned();
-        let kept = self.world.body(self.node, |body| body.ledger.clone()).flatten();
+        let kept = self
+            .world
+            .body(self.node, |body| body.ledger.clone())
+            .flatten();
         let ledger = kept.and_then(|text| Ledger::parse(&text).ok());
         let mut ledger = ledger.unwrap_or_else(|| Ledger::empty(&boot_id));
         ledger.boot_id.clone_from(&boot_id);
@@ -139,7 +142,9 @@ impl Mind {
         let engine = Engine::new(judge, Some(ledger), &boot_id, self.now());
         *lock(&self.engine) = Some(engine);
         if !*lock(&self.has_looked) {
-            self.turn(Input::StopCord(Some(Arc::from("the first full pass is not done"))));
+            self.turn(Input::StopCord(Some(Arc::from(
+                "the first full pass is not done",
+            ))));
         }
         self.turn(Input::OptIn(self.opt_in()));
         self.turn(Input::Limits(Limits::default()));
@@ -184,9 +189,14 @@ impl Mind {
         let now = self.now();
         let Some((commands, ledger)) = self.engine(|engine| {
             let commands = engine.turn(now, input);
-            let keeps = commands.iter().any(|command| matches!(command, Command::Persist));
+            let keeps = commands
+                .iter()
+                .any(|command| matches!(command, Command::Persist));
             let ledger = engine.ledger().filter(|_| keeps);
-            (commands, ledger.and_then(|ledger| serde_json::to_string(ledger).ok()))
+            (
+                commands,
+                ledger.and_then(|ledger| serde_json::to_string(ledger).ok()),
+            )
         }) else {
             return;
         };
@@ -214,7 +224,8 @@ impl Mind {
     fn treat(self: &Arc<Self>, cleared: &Cleared, run: RunId) {
         let now = self.world.hall.now();
         self.world.tell(self.node, &format!("{run} is decided on"));
-        self.world.with(|state| state.jury.decided(now, self.node, run.0));
+        self.world
+            .with(|state| state.jury.decided(now, self.node, run.0));
         self.reins.send_replace(Rein::Go);
         let (case, playbook) = (cleared.proposal().case, cleared.proposal().playbook.clone());
         let turn = super::turn::Turn {
@@ -227,8 +238,14 @@ impl Mind {
     }
 
     /// A run left the runner.
-    pub(super) fn run_ended(self: &Arc<Self>, case: CaseId, run: RunId, ending: crate::engine::Ending) {
-        self.world.tell(self.node, &format!("{run} ended: {ending:?}"));
+    pub(super) fn run_ended(
+        self: &Arc<Self>,
+        case: CaseId,
+        run: RunId,
+        ending: crate::engine::Ending,
+    ) {
+        self.world
+            .tell(self.node, &format!("{run} ended: {ending:?}"));
         self.world.with(|state| state.jury.run_ended(self.node));
         self.turn(Input::Run(RunNews::Ended { case, run, ending }));
         if let Some(alarm) = self.world.alarms.get(self.node) {
@@ -278,7 +295,12 @@ impl Mind {
         if word != "Moved" {
             let note = format!("{}: {}", case.signature, case.evidence.join("; "));
             let is_warning = word != "Closed";
-            self.happened(format!("{word}{}", case.signature), "Diagnose", note, is_warning);
+            self.happened(
+                format!("{word}{}", case.signature),
+                "Diagnose",
+                note,
+                is_warning,
+            );
         }
     }
 
@@ -290,6 +312,11 @@ impl Mind {
             _ => return,
         };
         let note = format!("{} with {}", event.run, event.opening.playbook);
-        self.happened(format!("{word}{}", event.opening.playbook), "Mend", note, false);
+        self.happened(
+            format!("{word}{}", event.opening.playbook),
+            "Mend",
+            note,
+            false,
+        );
     }
 }

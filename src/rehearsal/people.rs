@@ -19,7 +19,10 @@ const COLLECT: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 
 /// Puts the ConfigMap `limits` there.
 pub(super) fn set_limits(server: &mut Server, now: Duration, limits: &BTreeMap<String, u32>) {
-    let data: BTreeMap<&String, String> = limits.iter().map(|(key, cap)| (key, cap.to_string())).collect();
+    let data: BTreeMap<&String, String> = limits
+        .iter()
+        .map(|(key, cap)| (key, cap.to_string()))
+        .collect();
     let map = json!({ "metadata": { "name": "limits", "namespace": "nodemend" }, "data": data });
     server.put(now, Resource::ConfigMaps, "limits", Some(map));
 }
@@ -32,11 +35,15 @@ pub(super) fn chosen(world: &World, whom: &Whom) -> Vec<usize> {
         wanted.is_none() || own == wanted.as_ref()
     };
     let mut meant: Vec<usize> = (0..world.names.len())
-        .filter(|index| is_in(index, &nodes.zones, &whom.zone) && is_in(index, &nodes.pools, &whom.pool))
+        .filter(|index| {
+            is_in(index, &nodes.zones, &whom.zone) && is_in(index, &nodes.pools, &whom.pool)
+        })
         .collect();
     let count = match (whom.share, whom.count) {
         (Some(share), _) => share.of(meant.len()),
-        (_, Some(count)) => usize::try_from(count).unwrap_or(usize::MAX).min(meant.len()),
+        (_, Some(count)) => usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(meant.len()),
         _ => return meant,
     };
     world.with(|state| {
@@ -55,7 +62,9 @@ pub(super) fn chosen(world: &World, whom: &Whom) -> Vec<usize> {
 pub(super) async fn break_out(world: Arc<World>, outbreak: Outbreak) {
     world.hall.sleep(None, outbreak.at).await;
     let nodes = chosen(&world, &outbreak.whom);
-    let signature = super::reading::SIGNATURES.into_iter().find(|known| *known == outbreak.signature);
+    let signature = super::reading::SIGNATURES
+        .into_iter()
+        .find(|known| *known == outbreak.signature);
     let Some(signature) = signature else { return };
     for node in nodes {
         let after = world.with(|state| state.chance.span(Duration::ZERO, outbreak.over));
@@ -175,7 +184,9 @@ pub(super) async fn strike(world: Arc<World>, fault: Fault) {
         Trouble::Hostile => {
             for node in nodes {
                 let inner = Arc::clone(&world);
-                world.hall.spawn(None, super::hostile::attack(inner, node, fault.lasts));
+                world
+                    .hall
+                    .spawn(None, super::hostile::attack(inner, node, fault.lasts));
             }
         }
         _ => {}
@@ -188,8 +199,13 @@ fn everywhere(world: &World, fault: &Fault) -> bool {
     match &fault.what {
         Trouble::Limits(limits) => world.with(|state| set_limits(&mut state.server, now, limits)),
         Trouble::BreakersRemoved => world.with(|state| {
-            let breakers: Vec<String> =
-                state.server.maps.iter().filter(|(_, map)| is_breaker(map)).map(|(name, _)| name.clone()).collect();
+            let breakers: Vec<String> = state
+                .server
+                .maps
+                .iter()
+                .filter(|(_, map)| is_breaker(map))
+                .map(|(name, _)| name.clone())
+                .collect();
             for name in breakers {
                 state.server.put(now, Resource::ConfigMaps, &name, None);
             }
@@ -208,7 +224,13 @@ fn everywhere(world: &World, fault: &Fault) -> bool {
 
 fn turn_weather(world: &World, what: &Trouble, begins: bool) {
     let now = world.hall.now();
-    let turned = |count: &mut u32| *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+    let turned = |count: &mut u32| {
+        *count = if begins {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        }
+    };
     world.with(|state| {
         let weather = &mut state.weather;
         weather.clear_since = now;
@@ -257,7 +279,11 @@ async fn cut(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
 }
 
 async fn suspend(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
-    let awake: Vec<usize> = nodes.iter().copied().filter(|node| !world.hall.is_frozen(*node)).collect();
+    let awake: Vec<usize> = nodes
+        .iter()
+        .copied()
+        .filter(|node| !world.hall.is_frozen(*node))
+        .collect();
     for node in &awake {
         world.tell(*node, "is suspended");
         world.hall.freeze(*node);
@@ -287,7 +313,9 @@ async fn reboot(world: &Arc<World>, nodes: &[usize]) {
             }
             // A bus that was mute answers after a boot.
             let is_cured = state.bodies.get(*node).is_some_and(|body| {
-                body.ill.as_ref().is_some_and(|ill| !ill.is_false && ill.signature == "systemd-bus-unresponsive")
+                body.ill
+                    .as_ref()
+                    .is_some_and(|ill| !ill.is_false && ill.signature == "systemd-bus-unresponsive")
             });
             if is_cured {
                 heal(world, state, *node);
@@ -301,7 +329,11 @@ async fn reboot(world: &Arc<World>, nodes: &[usize]) {
 async fn delete(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
     for node in nodes {
         let uid = world.with(|state| {
-            let object = state.server.nodes.get_mut(*node).filter(|object| object.exists)?;
+            let object = state
+                .server
+                .nodes
+                .get_mut(*node)
+                .filter(|object| object.exists)?;
             object.exists = false;
             Some(object.uid.clone())
         });
@@ -327,14 +359,30 @@ async fn delete(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
 fn collect(world: &World, uid: &str) {
     let now = world.hall.now();
     world.with(|state| {
-        let owner = |lease: &Value| lease.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str) == Some(uid);
-        let owned: Vec<String> =
-            state.server.leases.iter().filter(|(_, lease)| owner(lease)).map(|(name, _)| name.clone()).collect();
+        let owner = |lease: &Value| {
+            lease
+                .pointer("/metadata/ownerReferences/0/uid")
+                .and_then(Value::as_str)
+                == Some(uid)
+        };
+        let owned: Vec<String> = state
+            .server
+            .leases
+            .iter()
+            .filter(|(_, lease)| owner(lease))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in owned {
             state.server.put(now, Resource::Leases, &name, None);
             let change = super::server::Change::Deleted(name.clone());
             state.log.note(now, "collector", &format!("deletes {name}"));
-            state.jury.wrote(now, &super::admission::Who::People, 0, &change, &state.server);
+            state.jury.wrote(
+                now,
+                &super::admission::Who::People,
+                0,
+                &change,
+                &state.server,
+            );
         }
     });
 }

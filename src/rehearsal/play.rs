@@ -9,8 +9,8 @@ use super::people::{break_out, strike};
 use super::reading::SIGNATURES;
 use super::scenario::{Fault, Scenario, Trouble, Whom};
 use super::world::World;
-use crate::simulate::{Chance, World as Trade};
 use crate::signatures::Rulebook;
+use crate::simulate::{Chance, World as Trade};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +58,17 @@ impl Theatre {
     /// # Errors
     /// A sentence: a shipped signature cannot be used.
     pub fn of(trade: Trade) -> Result<Self, String> {
-        let is_wanted = |text: &str| SIGNATURES.iter().any(|id| text.contains(&format!("id: {id}\n")));
-        let sources: Vec<_> = trade.rules.iter().filter(|source| is_wanted(&source.text)).cloned().collect();
+        let is_wanted = |text: &str| {
+            SIGNATURES
+                .iter()
+                .any(|id| text.contains(&format!("id: {id}\n")))
+        };
+        let sources: Vec<_> = trade
+            .rules
+            .iter()
+            .filter(|source| is_wanted(&source.text))
+            .cloned()
+            .collect();
         let (rules, reports) = Rulebook::load(&sources, &trade.catalogue);
         match reports.iter().find(|_| rules.len() < SIGNATURES.len()) {
             Some(report) => Err(report.to_string()),
@@ -67,9 +76,35 @@ impl Theatre {
         }
     }
 
-    /// Plays a scenario.
-    pub fn play(&self, scenario: &Scenario, seed: u64, flaw: Option<Flaw>, keeps_log: bool) -> Outcome {
-        let world = Arc::new(World::of(scenario, seed, &self.trade, &self.rules, flaw, keeps_log));
+    /// Plays a scenario. What the agents would log is not logged: it is no news of this machine, and the trace has it.
+    pub fn play(
+        &self,
+        scenario: &Scenario,
+        seed: u64,
+        flaw: Option<Flaw>,
+        keeps_log: bool,
+    ) -> Outcome {
+        let silence = tracing::subscriber::NoSubscriber::default();
+        tracing::subscriber::with_default(silence, || {
+            self.play_aloud(scenario, seed, flaw, keeps_log)
+        })
+    }
+
+    fn play_aloud(
+        &self,
+        scenario: &Scenario,
+        seed: u64,
+        flaw: Option<Flaw>,
+        keeps_log: bool,
+    ) -> Outcome {
+        let world = Arc::new(World::of(
+            scenario,
+            seed,
+            &self.trade,
+            &self.rules,
+            flaw,
+            keeps_log,
+        ));
         let hall = Arc::clone(&world.hall);
         for node in 0..world.names.len() {
             let inner = Arc::clone(&world);
@@ -101,7 +136,9 @@ fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
             .iter()
             .filter(|(_, map)| super::server::is_breaker(map))
             .map(|(name, map)| {
-                let why = map.pointer("/data/reason").and_then(serde_json::Value::as_str);
+                let why = map
+                    .pointer("/data/reason")
+                    .and_then(serde_json::Value::as_str);
                 format!("{name}: {}", why.unwrap_or("no reason given"))
             })
             .collect();
@@ -109,7 +146,10 @@ fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
             let why = match (&body.waiting, body.off) {
                 (_, 1..) => "its agent is not there".to_owned(),
                 (Some((_, why)), _) => super::meter::plain(why),
-                (None, _) => "no run is under way (not opted in, attempts used up, or left to a person)".to_owned(),
+                (None, _) => {
+                    "no run is under way (not opted in, attempts used up, or left to a person)"
+                        .to_owned()
+                }
             };
             *left.entry(why).or_default() += 1;
         }
@@ -137,7 +177,8 @@ fn drawn(scenario: &Scenario, seed: u64) -> Vec<Fault> {
         .filter_map(|_| {
             let (_, what) = chance.pick(&Trouble::WORDS)?;
             let at = chance.span(Duration::ZERO, scenario.lasts);
-            let few = u32::try_from(1 + chance.below(u64::from(scenario.nodes.count).div_ceil(3))).unwrap_or(1);
+            let few = u32::try_from(1 + chance.below(u64::from(scenario.nodes.count).div_ceil(3)))
+                .unwrap_or(1);
             Some(Fault {
                 at,
                 lasts: chance.around(Duration::from_secs(150)),
@@ -159,7 +200,13 @@ async fn watch_the_waiting(world: Arc<World>) {
         let now = world.hall.now();
         world.with(|state| {
             let weather = &state.weather;
-            let is_calm = [weather.down, weather.slow, weather.busy, weather.failing, weather.losing] == [0; 5];
+            let is_calm = [
+                weather.down,
+                weather.slow,
+                weather.busy,
+                weather.failing,
+                weather.losing,
+            ] == [0; 5];
             let is_open = is_calm && state.server.breaker().is_none();
             if !is_open {
                 free_since.clear();
@@ -182,7 +229,13 @@ async fn watch_the_waiting(world: Arc<World>) {
                 let waited = now.saturating_sub(began);
                 state.meter.longest_free_wait = state.meter.longest_free_wait.max(waited);
                 if waited > PATIENCE {
-                    starved.push((node, format!("a slot was free for {} s and it waits: {why}", waited.as_secs())));
+                    starved.push((
+                        node,
+                        format!(
+                            "a slot was free for {} s and it waits: {why}",
+                            waited.as_secs()
+                        ),
+                    ));
                 }
             }
             for (node, what) in starved {

@@ -140,7 +140,11 @@ impl FromNode for Share {
 fn millionths(percent: &str) -> Option<Share> {
     let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 3 || part.len() > 4 || !is_number(whole) || !is_number(part)
+    if whole.is_empty()
+        || whole.len() > 3
+        || part.len() > 4
+        || !is_number(whole)
+        || !is_number(part)
     {
         return None;
     }
@@ -163,10 +167,10 @@ impl FromNode for Caps {
         let mut caps = BTreeMap::new();
         for (key, value) in entries {
             let plain = ["cluster", "control-plane", "drain", "storm-nodes"];
-            let is_named = |prefix: &str| key.name.len() > prefix.len() && key.name.starts_with(prefix);
-            let is_known = plain.contains(&key.name.as_str())
-                || is_named("zone-")
-                || is_named("pool-");
+            let is_named =
+                |prefix: &str| key.name.len() > prefix.len() && key.name.starts_with(prefix);
+            let is_known =
+                plain.contains(&key.name.as_str()) || is_named("zone-") || is_named("pool-");
             if !is_known {
                 let hint = closest(&key.name, plain).map_or_else(
                     || "; known are cluster, zone-<zone>, pool-<pool>, control-plane, drain, storm-nodes".to_owned(),
@@ -345,11 +349,17 @@ mod tests {
     #[test]
     fn shares_are_exact_and_never_round_to_none() {
         for (text, share) in [("25%", 250_000), ("0.5%", 5_000), ("100%", 1_000_000)] {
-            assert_eq!(text.strip_suffix('%').and_then(millionths), Some(Share(share)));
+            assert_eq!(
+                text.strip_suffix('%').and_then(millionths),
+                Some(Share(share))
+            );
         }
         for text in ["", ".5", "1e1", "-1", "100.1", "1000", "1.00001", "+5"] {
             assert_eq!(millionths(text), None, "{text}");
         }
-        assert_eq!((Share(1).of(3), Share::ALL.of(3), Share(0).of(3)), (1, 3, 0));
+        assert_eq!(
+            (Share(1).of(3), Share::ALL.of(3), Share(0).of(3)),
+            (1, 3, 0)
+        );
     }
 }

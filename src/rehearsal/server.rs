@@ -118,11 +118,18 @@ impl Server {
             self.past.pop_front();
         }
         let before = self.store(resource).get(name).cloned();
-        self.past.push_back((now, resource, name.to_owned(), before));
+        self.past
+            .push_back((now, resource, name.to_owned(), before));
     }
 
     /// Puts an object as it is; `None` removes it. For people and the collector.
-    pub(super) fn put(&mut self, now: Duration, resource: Resource, name: &str, object: Option<Value>) {
+    pub(super) fn put(
+        &mut self,
+        now: Duration,
+        resource: Resource,
+        name: &str,
+        object: Option<Value>,
+    ) {
         self.keep_past(now, resource, name);
         let version = self.next_version().to_string();
         let uid = self.next_uid();
@@ -132,7 +139,10 @@ impl Server {
                 store.remove(name);
             }
             Some(mut object) => {
-                if let Some(meta) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+                if let Some(meta) = object
+                    .pointer_mut("/metadata")
+                    .and_then(Value::as_object_mut)
+                {
                     meta.insert("resourceVersion".to_owned(), json!(version));
                     meta.entry("uid").or_insert_with(|| json!(uid));
                 }
@@ -166,15 +176,26 @@ impl Server {
 
     fn node(&mut self, call: &Call) -> Result<(Value, Change), ApiError> {
         let version = self.version + 1;
-        let node = self.nodes.iter_mut().find(|node| node.name == call.name && node.exists);
+        let node = self
+            .nodes
+            .iter_mut()
+            .find(|node| node.name == call.name && node.exists);
         let Some(node) = node else {
-            return Err(refuse(call, 404, "NotFound", "there is no such Node".to_owned()));
+            return Err(refuse(
+                call,
+                404,
+                "NotFound",
+                "there is no such Node".to_owned(),
+            ));
         };
         if call.verb != Verb::Patch {
             return Ok((node.object(), Change::Other));
         }
         node.version = version;
-        let patch = call.body.as_ref().and_then(|body| body.pointer("/metadata/annotations"));
+        let patch = call
+            .body
+            .as_ref()
+            .and_then(|body| body.pointer("/metadata/annotations"));
         for (key, value) in patch.and_then(Value::as_object).into_iter().flatten() {
             match value.as_str() {
                 Some(text) => node.annotations.insert(key.clone(), text.to_owned()),
@@ -191,7 +212,12 @@ impl Server {
             Verb::List => Ok((self.list(now, call), Change::Other)),
             Verb::Get => match self.store(call.resource).get(&call.name) {
                 Some(object) => Ok((object.clone(), Change::Other)),
-                None => Err(refuse(call, 404, "NotFound", "there is no such object".to_owned())),
+                None => Err(refuse(
+                    call,
+                    404,
+                    "NotFound",
+                    "there is no such object".to_owned(),
+                )),
             },
             Verb::Create => self.create(now, call),
             Verb::Update => self.update(now, call),
@@ -206,16 +232,25 @@ impl Server {
         let mut object = call.body.clone().unwrap_or(Value::Null);
         let name = name_of(&object).to_owned();
         if self.store(call.resource).contains_key(&name) {
-            return Err(refuse(call, 409, "AlreadyExists", format!("{name} already exists")));
+            return Err(refuse(
+                call,
+                409,
+                "AlreadyExists",
+                format!("{name} already exists"),
+            ));
         }
         self.keep_past(now, call.resource, &name);
         let (uid, version) = (self.next_uid(), self.next_version().to_string());
-        if let Some(meta) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        if let Some(meta) = object
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+        {
             meta.insert("uid".to_owned(), json!(uid));
             meta.insert("resourceVersion".to_owned(), json!(version));
             meta.insert("creationTimestamp".to_owned(), json!(stamp(now)));
         }
-        self.store(call.resource).insert(name.clone(), object.clone());
+        self.store(call.resource)
+            .insert(name.clone(), object.clone());
         let change = match call.resource {
             Resource::Leases => Change::Created(name),
             _ => Change::Other,
@@ -225,24 +260,41 @@ impl Server {
 
     fn update(&mut self, now: Duration, call: &Call) -> Result<(Value, Change), ApiError> {
         let Some(old) = self.store(call.resource).get(&call.name).cloned() else {
-            return Err(refuse(call, 404, "NotFound", "there is no such object".to_owned()));
+            return Err(refuse(
+                call,
+                404,
+                "NotFound",
+                "there is no such object".to_owned(),
+            ));
         };
         let mut object = call.body.clone().unwrap_or(Value::Null);
         for field in ["/metadata/uid", "/metadata/resourceVersion"] {
             let wanted = object.pointer(field);
             if wanted.is_some() && wanted != old.pointer(field) {
-                return Err(refuse(call, 409, "Conflict", "the object has been modified".to_owned()));
+                return Err(refuse(
+                    call,
+                    409,
+                    "Conflict",
+                    "the object has been modified".to_owned(),
+                ));
             }
         }
         self.keep_past(now, call.resource, &call.name);
         let version = self.next_version().to_string();
         let kept = |field: &str| old.pointer(field).cloned().unwrap_or(Value::Null);
-        if let Some(meta) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        if let Some(meta) = object
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+        {
             meta.insert("uid".to_owned(), kept("/metadata/uid"));
-            meta.insert("creationTimestamp".to_owned(), kept("/metadata/creationTimestamp"));
+            meta.insert(
+                "creationTimestamp".to_owned(),
+                kept("/metadata/creationTimestamp"),
+            );
             meta.insert("resourceVersion".to_owned(), json!(version));
         }
-        self.store(call.resource).insert(call.name.clone(), object.clone());
+        self.store(call.resource)
+            .insert(call.name.clone(), object.clone());
         let change = match call.resource {
             Resource::Leases => Change::Updated(call.name.clone()),
             _ => Change::Other,
@@ -252,12 +304,25 @@ impl Server {
 
     fn delete(&mut self, now: Duration, call: &Call) -> Result<(Value, Change), ApiError> {
         let Some(old) = self.store(call.resource).get(&call.name).cloned() else {
-            return Err(refuse(call, 404, "NotFound", "there is no such object".to_owned()));
+            return Err(refuse(
+                call,
+                404,
+                "NotFound",
+                "there is no such object".to_owned(),
+            ));
         };
         for field in ["uid", "resourceVersion"] {
-            let wanted = call.body.as_ref().and_then(|body| body.pointer(&format!("/preconditions/{field}")));
+            let wanted = call
+                .body
+                .as_ref()
+                .and_then(|body| body.pointer(&format!("/preconditions/{field}")));
             if wanted.is_some() && wanted != old.pointer(&format!("/metadata/{field}")) {
-                return Err(refuse(call, 409, "Conflict", "the precondition does not hold".to_owned()));
+                return Err(refuse(
+                    call,
+                    409,
+                    "Conflict",
+                    "the precondition does not hold".to_owned(),
+                ));
             }
         }
         self.keep_past(now, call.resource, &call.name);
@@ -279,12 +344,16 @@ impl Server {
             Resource::Leases => &self.leases,
             _ => &self.maps,
         };
-        let stale = (asked("resourceVersion") == Some("0")).then(|| self.as_it_was(now, call.resource));
+        let stale =
+            (asked("resourceVersion") == Some("0")).then(|| self.as_it_was(now, call.resource));
         let objects = stale.as_ref().unwrap_or(current);
-        let limit: usize = asked("limit").and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        let limit: usize = asked("limit")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(usize::MAX);
         let after = asked("continue").unwrap_or("");
         let mut chosen = objects.iter().filter(|(name, object)| {
-            name.as_str() > after && asked("labelSelector").is_none_or(|selector| selects(selector, object))
+            name.as_str() > after
+                && asked("labelSelector").is_none_or(|selector| selects(selector, object))
         });
         let mut items = Vec::new();
         let mut last = "";
@@ -293,7 +362,10 @@ impl Server {
             last = name;
         }
         let mut meta = Map::new();
-        meta.insert("resourceVersion".to_owned(), json!(self.version.to_string()));
+        meta.insert(
+            "resourceVersion".to_owned(),
+            json!(self.version.to_string()),
+        );
         if chosen.next().is_some() {
             meta.insert("continue".to_owned(), json!(last));
         }
@@ -326,33 +398,47 @@ impl Server {
             .maps
             .get("limits")
             .and_then(|map| map.pointer("/data")?.get(domain)?.as_str());
-        text.filter(|text| is_plain(text)).and_then(|text| text.parse().ok()).unwrap_or(0)
+        text.filter(|text| is_plain(text))
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     /// The first breaker there is.
     pub(super) fn breaker(&self) -> Option<&String> {
-        self.maps.iter().find(|(_, map)| is_breaker(map)).map(|(name, _)| name)
+        self.maps
+            .iter()
+            .find(|(_, map)| is_breaker(map))
+            .map(|(name, _)| name)
     }
 }
 
 /// The policy's spelling of a number: no sign, no leading zero, at most three digits.
 fn is_plain(text: &str) -> bool {
-    let digits = !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits =
+        !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
     digits && (text == "0" || !text.starts_with('0'))
 }
 
 pub(super) fn name_of(object: &Value) -> &str {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("")
+    object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or("")
 }
 
 pub(super) fn is_breaker(map: &Value) -> bool {
-    name_of(map).starts_with("breaker-") || map.pointer("/metadata/labels/nodemend.io~1breaker").is_some()
+    name_of(map).starts_with("breaker-")
+        || map
+            .pointer("/metadata/labels/nodemend.io~1breaker")
+            .is_some()
 }
 
 fn selects(selector: &str, object: &Value) -> bool {
     selector.split(',').all(|term| match term.split_once('=') {
         Some((key, value)) => {
-            let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(key));
+            let label = object
+                .pointer("/metadata/labels")
+                .and_then(|labels| labels.get(key));
             label.and_then(Value::as_str) == Some(value)
         }
         None => true,

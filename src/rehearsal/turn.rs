@@ -58,8 +58,10 @@ impl Turn {
                 Tried::GatesRefuse => return self.leave(tries).await,
                 Tried::NotNow(why) => why,
             };
-            mind.world.tell(mind.node, &format!("{} waits: {why}", self.run));
-            mind.world.with(|state| state.meter.refused(&format!("slot: {why}")));
+            mind.world
+                .tell(mind.node, &format!("{} waits: {why}", self.run));
+            mind.world
+                .with(|state| state.meter.refused(&format!("slot: {why}")));
             mind.set_waiting(Some(why));
             tries += 1;
             rest = (MIN_REST * 2_u32.saturating_pow(tries.min(6))).min(MAX_REST);
@@ -96,7 +98,9 @@ impl Turn {
     async fn clear(&self) -> Result<Option<Cleared>, String> {
         refresh(&self.mind).await?;
         let now = self.mind.now();
-        let cleared = self.mind.engine(|engine| engine.clear_again(self.case, &self.playbook, now));
+        let cleared = self
+            .mind
+            .engine(|engine| engine.clear_again(self.case, &self.playbook, now));
         Ok(cleared.flatten())
     }
 
@@ -149,7 +153,9 @@ pub(super) async fn persist(mind: &Mind, call: Call) -> Result<Value, ApiError> 
 pub(super) async fn refresh(mind: &Arc<Mind>) -> Result<(), String> {
     let name = mind.world.name(mind.node).to_owned();
     let call = Call::new(Verb::Get, Resource::Nodes, "", &name);
-    let object = persist(mind, call).await.map_err(|error| error.to_string())?;
+    let object = persist(mind, call)
+        .await
+        .map_err(|error| error.to_string())?;
     let view = NodeView::read(&object).map_err(|error| error.to_string())?;
     put_in_force(mind, view);
     Ok(())
@@ -166,20 +172,25 @@ pub(super) fn put_in_force(mind: &Arc<Mind>, view: NodeView) {
 
 /// Tells the engine of what a restart interrupted, before it may start anything.
 pub(super) fn recall(mind: &Arc<Mind>) {
-    let Ok(shelf) = mind.runner.shelf() else { return };
+    let Ok(shelf) = mind.runner.shelf() else {
+        return;
+    };
     tell_untold_ending(mind, &shelf.runs);
     for past in shelf.open_runs() {
         let (case, run) = (past.opening.case(), past.run);
         let now = mind.world.hall.now();
         mind.world.tell(mind.node, &format!("{run} goes on"));
-        mind.world.with(|state| state.jury.resumed(now, mind.node, run.0));
+        mind.world
+            .with(|state| state.jury.resumed(now, mind.node, run.0));
         mind.turn(Input::Run(RunNews::Resumed { case, run }));
     }
 }
 
 /// Goes on with the runs that a restart interrupted, one after the other.
 pub(super) async fn resume(mind: &Arc<Mind>) {
-    let Ok(shelf) = mind.runner.shelf() else { return };
+    let Ok(shelf) = mind.runner.shelf() else {
+        return;
+    };
     mind.runner.tidy_up(&shelf).await.ok();
     for past in shelf.open_runs() {
         let end = resume_one(mind, past).await;
@@ -189,15 +200,24 @@ pub(super) async fn resume(mind: &Arc<Mind>) {
 
 /// The last run may have ended in its journal when the process died before the engine heard of it.
 fn tell_untold_ending(mind: &Arc<Mind>, runs: &[PastRun]) {
-    let Some((past, outcome)) = runs.last().and_then(|past| Some((past, past.outcome.clone()?))) else {
+    let Some((past, outcome)) = runs
+        .last()
+        .and_then(|past| Some((past, past.outcome.clone()?)))
+    else {
         return;
     };
     let case = past.opening.case();
-    let was_heard = mind.world.body(mind.node, |body| body.heard_of >= past.run.0).unwrap_or(true);
+    let was_heard = mind
+        .world
+        .body(mind.node, |body| body.heard_of >= past.run.0)
+        .unwrap_or(true);
     if was_heard {
         return;
     }
-    mind.turn(Input::Run(RunNews::Resumed { case, run: past.run }));
+    mind.turn(Input::Run(RunNews::Resumed {
+        case,
+        run: past.run,
+    }));
     report(mind, case, past.run, RunEnd::Closed(outcome));
 }
 
@@ -214,7 +234,9 @@ async fn resume_one(mind: &Arc<Mind>, past: &PastRun) -> RunEnd {
         Some(cleared) => mind.runner.lease.recover(cleared, past.run).await.ok(),
         None => None,
     };
-    mind.runner.resume(past, course, permit, mind.reins.subscribe()).await
+    mind.runner
+        .resume(past, course, permit, mind.reins.subscribe())
+        .await
 }
 
 /// Tells the engine how a run left the runner.
@@ -227,12 +249,14 @@ fn report(mind: &Arc<Mind>, case: CaseId, run: RunId, end: RunEnd) {
         RunEnd::Halted(halt) => {
             let now = mind.world.hall.now();
             let what = format!("{run} halted: {halt}");
-            mind.world.with(|state| state.jury.blame(now, mind.node, "I8", what));
+            mind.world
+                .with(|state| state.jury.blame(now, mind.node, "I8", what));
             Ending::NeedsHuman
         }
     };
     let now = mind.world.hall.now();
-    mind.world.body(mind.node, |body| body.heard_of = body.heard_of.max(run.0));
+    mind.world
+        .body(mind.node, |body| body.heard_of = body.heard_of.max(run.0));
     mind.world.with(|state| {
         state.meter.last_mended = state.meter.last_mended.max(now);
         state.jury.freed_all(mind.node);

@@ -107,7 +107,11 @@ impl Log {
         self.count += 1;
         // FNV-1a: not for secrets, the same on every machine.
         let micros = now.as_micros().to_le_bytes();
-        let bytes = micros.iter().chain(who.as_bytes()).chain([&b' ']).chain(what.as_bytes());
+        let bytes = micros
+            .iter()
+            .chain(who.as_bytes())
+            .chain([&b' '])
+            .chain(what.as_bytes());
         for byte in bytes {
             self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -158,7 +162,11 @@ impl World {
         for (index, name) in names.iter().enumerate() {
             let labels = labels_of(scenario, index);
             domains.push(domains_of(&labels));
-            let annotations = if index < opted_in { opt_in() } else { BTreeMap::new() };
+            let annotations = if index < opted_in {
+                opt_in()
+            } else {
+                BTreeMap::new()
+            };
             let uid = server.next_uid();
             let version = server.next_version();
             server.nodes.push(NodeObject {
@@ -227,14 +235,17 @@ impl World {
 
     /// A span from nothing to `most`, from this node's own chance.
     pub(super) fn spread(&self, node: usize, most: Duration) -> Duration {
-        self.body(node, |body| body.chance.span(Duration::ZERO, most)).unwrap_or_default()
+        self.body(node, |body| body.chance.span(Duration::ZERO, most))
+            .unwrap_or_default()
     }
 
     /// Who the agent on `node` is to the server.
     pub(super) fn agent(&self, node: usize) -> Who {
         Who::Agent {
             node: self.name(node).to_owned(),
-            uid: self.body(node, |body| body.token_uid.clone()).unwrap_or_default(),
+            uid: self
+                .body(node, |body| body.token_uid.clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -266,13 +277,24 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// The annotations by which people let a node be mended.
 pub(super) fn opt_in() -> BTreeMap<String, String> {
-    let pairs = [("nodemend.io/mode", "auto"), ("nodemend.io/allow", "restart")];
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    let pairs = [
+        ("nodemend.io/mode", "auto"),
+        ("nodemend.io/allow", "restart"),
+    ];
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn labels_of(scenario: &Scenario, index: usize) -> BTreeMap<String, String> {
     let nodes = &scenario.nodes;
-    let in_turn = |names: &[String]| index.checked_rem(names.len()).and_then(|at| names.get(at)).cloned();
+    let in_turn = |names: &[String]| {
+        index
+            .checked_rem(names.len())
+            .and_then(|at| names.get(at))
+            .cloned()
+    };
     let mut labels = BTreeMap::new();
     if let Some(zone) = in_turn(&nodes.zones) {
         labels.insert("topology.kubernetes.io/zone".to_owned(), zone);
@@ -281,7 +303,10 @@ fn labels_of(scenario: &Scenario, index: usize) -> BTreeMap<String, String> {
         labels.insert("nodemend.io/pool".to_owned(), pool);
     }
     if index < usize::try_from(nodes.control_plane).unwrap_or(0) {
-        labels.insert("node-role.kubernetes.io/control-plane".to_owned(), String::new());
+        labels.insert(
+            "node-role.kubernetes.io/control-plane".to_owned(),
+            String::new(),
+        );
     }
     labels
 }
@@ -289,7 +314,11 @@ fn labels_of(scenario: &Scenario, index: usize) -> BTreeMap<String, String> {
 /// The domains of a node, told apart from the product's own reading of the labels.
 fn domains_of(labels: &BTreeMap<String, String>) -> Vec<Arc<str>> {
     let mut domains: Vec<Arc<str>> = vec![Arc::from("cluster")];
-    let named = |key: &str, kind: &str| labels.get(key).map(|name| Arc::from(format!("{kind}-{name}")));
+    let named = |key: &str, kind: &str| {
+        labels
+            .get(key)
+            .map(|name| Arc::from(format!("{kind}-{name}")))
+    };
     domains.extend(named("topology.kubernetes.io/zone", "zone"));
     domains.extend(named("nodemend.io/pool", "pool"));
     if labels.contains_key("node-role.kubernetes.io/control-plane") {

@@ -64,7 +64,11 @@ fn one(scenario: &Scenario, outcome: &Outcome, output: Output) -> (String, Exit)
         text.push_str(&outcome.text(scenario));
         if outcome.breach.is_some() {
             let seed = outcome.seed;
-            writeln!(text, "play it again with --seed {seed}; --trace shows what led there").ok();
+            writeln!(
+                text,
+                "play it again with --seed {seed}; --trace shows what led there"
+            )
+            .ok();
         }
     }
     (text, exit(outcome.breach.is_some()))
@@ -93,7 +97,8 @@ fn many(
 ) -> (String, Exit) {
     let (mut played, mut broken, mut events) = (0_u64, Vec::new(), 0_u64);
     let mut runs: std::collections::BTreeMap<&'static str, u64> = std::collections::BTreeMap::new();
-    let mut most: std::collections::BTreeMap<std::sync::Arc<str>, usize> = std::collections::BTreeMap::new();
+    let mut most: std::collections::BTreeMap<std::sync::Arc<str>, usize> =
+        std::collections::BTreeMap::new();
     for seed in seeds {
         let outcome = theatre.play(scenario, seed, None, false);
         played += 1;
@@ -121,8 +126,14 @@ fn many(
     if output == Output::Json {
         return (String::new(), exit(!broken.is_empty()));
     }
-    let runs: Vec<String> = runs.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let most: Vec<String> = most.iter().map(|(domain, count)| format!("{domain} {count}")).collect();
+    let runs: Vec<String> = runs
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    let most: Vec<String> = most
+        .iter()
+        .map(|(domain, count)| format!("{domain} {count}"))
+        .collect();
     let mut text = format!(
         "{}: {played} seeds, {events} events, runs: {}; most nodes disrupted at once: {}\n",
         scenario.name,
