@@ -5,6 +5,7 @@ mod by_hand;
 mod cluster;
 mod core;
 mod face;
+mod instance;
 mod oracle;
 mod process;
 mod queue;
