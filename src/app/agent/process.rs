@@ -279,6 +279,7 @@ fn spawn_first_words(
     let wants_words = common.output == crate::app::cli::Output::Text;
     tasks.spawn(async move {
         first_pass(&core).await;
+        Runs::recall(&core, &shelf, &news).await;
         core.go_on(FIRST_PASS, &news).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
