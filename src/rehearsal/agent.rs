@@ -58,6 +58,7 @@ async fn follow(mind: Arc<Mind>) {
                     mind.slots.withdraw().await.ok();
                 }
                 rest = MIN_REST;
+                mind.slots.read_agents().await.ok();
                 watch(&mind).await;
             }
             Err(why) => {

@@ -58,12 +58,17 @@ impl Mind {
             node,
         });
         let line = Arc::new(Line::of(world, node));
-        let slots = Arc::new(ApiSlots::new(
+        let instance = world
+            .body(node, |body| body.instance.clone())
+            .unwrap_or_default();
+        let slots = ApiSlots::new(
             line.clone(),
             NAMESPACE,
             world.name(node),
+            &instance,
             Arc::new(Silent),
-        ));
+        );
+        let slots = Arc::new(slots.timed_by(clock.clone()));
         let boot = world.body(node, |body| body.boot).unwrap_or_default();
         Arc::new_cyclic(|mind| Self {
             runner: Runner {

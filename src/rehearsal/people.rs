@@ -134,6 +134,7 @@ pub(super) fn crash(world: &Arc<World>, node: usize) {
 fn die(world: &World, node: usize, why: &str) {
     world.tell(node, why);
     let forgets = world.flaw == Some(super::flaw::Flaw::DiskForgets);
+    world.with(|state| state.server.away += 1);
     world.body(node, |body| {
         body.off += 1;
         body.waiting = None;
@@ -145,8 +146,14 @@ fn die(world: &World, node: usize, why: &str) {
     world.hall.end(node);
 }
 
+/// The DaemonSet's controller sees an agent again.
+fn is_back(world: &World) {
+    world.with(|state| state.server.away = state.server.away.saturating_sub(1));
+}
+
 /// One reason less; the process begins when none is left.
 fn come_back(world: &Arc<World>, node: usize) {
+    is_back(world);
     let is_on = world.body(node, |body| {
         body.off = body.off.saturating_sub(1);
         body.off == 0
@@ -265,11 +272,13 @@ async fn cut(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
     for node in nodes {
         world.tell(*node, "is cut off");
         world.body(*node, |body| body.cut += 1);
+        world.with(|state| state.server.away += 1);
     }
     world.hall.sleep(None, lasts).await;
     let now = world.hall.now();
     for node in nodes {
         world.tell(*node, "is connected again");
+        is_back(world);
         world.body(*node, |body| {
             body.cut = body.cut.saturating_sub(1);
             body.clear_since = now;
@@ -286,12 +295,14 @@ async fn suspend(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
         .collect();
     for node in &awake {
         world.tell(*node, "is suspended");
+        world.with(|state| state.server.away += 1);
         world.hall.freeze(*node);
     }
     world.hall.sleep(None, lasts).await;
     let now = world.hall.now();
     for node in awake {
         world.tell(node, "goes on");
+        is_back(world);
         world.body(node, |body| body.clear_since = now);
         world.break_watch(node);
         world.hall.thaw(node);

@@ -8,9 +8,11 @@ use super::meter::Meter;
 use super::people::{break_out, strike};
 use super::reading::SIGNATURES;
 use super::scenario::{Fault, Scenario, Trouble, Whom};
+use super::server::Server;
 use super::world::World;
 use crate::signatures::Rulebook;
 use crate::simulate::{Chance, World as Trade};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,6 +194,24 @@ fn drawn(scenario: &Scenario, seed: u64) -> Vec<Fault> {
         .collect()
 }
 
+/// Whether a breaker rule without an object of its own may hold: agents that are away, slots of failed runs.
+fn is_closed(server: &Server) -> bool {
+    let line = |key: &str| {
+        let limits = server.maps.get("limits")?;
+        limits.pointer("/data")?.get(key)?.as_str()?.parse::<u64>().ok()
+    };
+    let nodes = u64::try_from(server.nodes.len()).unwrap_or(u64::MAX);
+    let is_absent = server.away > line("storm-unavailable").unwrap_or((nodes / 20).max(1));
+    let is_lenient = [line("storm-casualties"), line("storm-failed-runs")]
+        .iter()
+        .all(|line| line.is_some_and(|line| line >= 9));
+    let failed = |lease: &Value| {
+        let phase = lease.pointer("/metadata/annotations/nodemend.io~1phase");
+        phase.and_then(Value::as_str).is_some_and(|phase| phase != "mending")
+    };
+    is_absent || !is_lenient && server.leases.values().any(failed)
+}
+
 /// A node that waits, while everything is well and a slot is free for it, gets one (I19).
 async fn watch_the_waiting(world: Arc<World>) {
     let mut free_since: BTreeMap<usize, Duration> = BTreeMap::new();
@@ -207,7 +227,7 @@ async fn watch_the_waiting(world: Arc<World>) {
                 weather.failing,
                 weather.losing,
             ] == [0; 5];
-            let is_open = is_calm && state.server.breaker().is_none();
+            let is_open = is_calm && state.server.breaker().is_none() && !is_closed(&state.server);
             if !is_open {
                 free_since.clear();
                 return;

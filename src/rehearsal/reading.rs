@@ -11,6 +11,16 @@ const MAX_NODES: u32 = 10_000;
 const MAX_TIME: Duration = Duration::from_secs(30 * 86_400);
 /// The highest cap that the admission policy can read.
 const MAX_CAP: u32 = 999;
+/// The domains with one name only.
+const CAPS: [&str; 3] = ["cluster", "control-plane", "drain"];
+/// The lines at which the breaker opens.
+const LINES: [&str; 5] = [
+    "storm-nodes",
+    "storm-nodes-any",
+    "storm-casualties",
+    "storm-failed-runs",
+    "storm-unavailable",
+];
 /// The signatures that can be imagined: those whose mend the product brings.
 pub(super) const SIGNATURES: [&str; 2] = ["systemd-bus-unresponsive", "kernel-sysctl-drift"];
 
@@ -166,14 +176,14 @@ impl FromNode for Caps {
         };
         let mut caps = BTreeMap::new();
         for (key, value) in entries {
-            let plain = ["cluster", "control-plane", "drain", "storm-nodes"];
+            let plain = CAPS.into_iter().chain(LINES);
             let is_named =
                 |prefix: &str| key.name.len() > prefix.len() && key.name.starts_with(prefix);
             let is_known =
-                plain.contains(&key.name.as_str()) || is_named("zone-") || is_named("pool-");
+                plain.clone().any(|known| known == key.name) || is_named("zone-") || is_named("pool-");
             if !is_known {
                 let hint = closest(&key.name, plain).map_or_else(
-                    || "; known are cluster, zone-<zone>, pool-<pool>, control-plane, drain, storm-nodes".to_owned(),
+                    || "; known are cluster, zone-<zone>, pool-<pool>, control-plane, drain, storm-nodes and the other lines of ConfigMap limits".to_owned(),
                     |near| format!("; did you mean `{near}`?"),
                 );
                 problems.add(key.place, format!("limits has no key `{}`{hint}", key.name));

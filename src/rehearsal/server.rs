@@ -62,6 +62,8 @@ pub(super) struct Server {
     uids: u64,
     past: VecDeque<(Duration, Resource, String, Option<Value>)>,
     pub(super) flaw: Option<Flaw>,
+    /// How many agents are not available, as the DaemonSet's controller sees it.
+    pub(super) away: u64,
 }
 
 fn refuse(call: &Call, code: u16, reason: &str, message: String) -> ApiError {
@@ -166,7 +168,7 @@ impl Server {
             Resource::Leases | Resource::ConfigMaps => self.object(now, call),
             Resource::DaemonSets => {
                 let wanted = self.nodes.iter().filter(|node| node.exists).count();
-                let set = json!({ "metadata": { "name": call.name }, "status": { "desiredNumberScheduled": wanted } });
+                let set = json!({ "metadata": { "name": call.name }, "status": { "desiredNumberScheduled": wanted, "numberUnavailable": self.away } });
                 Ok((set, Change::Other))
             }
             // Events are counted, not kept.
@@ -369,7 +371,7 @@ impl Server {
         if chosen.next().is_some() {
             meta.insert("continue".to_owned(), json!(last));
         }
-        json!({ "kind": "List", "metadata": meta, "items": items })
+        json!({ "kind": format!("{}List", call.resource.kind()), "metadata": meta, "items": items })
     }
 
     /// The objects as a read that may be stale sees them.

@@ -8,7 +8,7 @@ use super::world::lock;
 use crate::engine::{Ending, Input, RunNews};
 use crate::executor::{Outcome, PastRun, Rein, RunEnd};
 use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
-use crate::lease::LeaseError;
+use crate::lease::{LeaseError, Standing, first_rest, next_rest};
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use serde_json::Value;
 use std::sync::Arc;
@@ -16,10 +16,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The figures of `app::agent::queue`.
-const FIRST_REST: Duration = Duration::from_secs(2);
-const MIN_REST: Duration = Duration::from_secs(5);
-const MAX_REST: Duration = Duration::from_secs(120);
-const CORD_PERIOD: Duration = Duration::from_secs(15);
+const CORD_PERIOD: Duration = Duration::from_secs(30);
+const GATES_PERIOD: Duration = Duration::from_secs(30);
 /// The figures of `host::retry`.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -36,6 +34,7 @@ pub(super) struct Turn {
 enum Tried {
     Left(RunEnd),
     GatesRefuse,
+    NoSlot(LeaseError),
     NotNow(String),
 }
 
@@ -44,34 +43,50 @@ impl Turn {
     pub(super) async fn take(self) {
         let mind = Arc::clone(&self.mind);
         let mut reins = mind.reins.subscribe();
-        let (mut rest, mut tries) = (FIRST_REST, 0_u32);
+        let slots = &mind.slots;
+        slots.begin_wait();
+        let mut before = Standing::Fresh;
+        let mut rest = first_rest(slots.agents_known(), self.draw());
         loop {
-            let pause = mind.world.spread(mind.node, rest);
-            if self.rests(pause, &mut reins).await {
-                return self.leave(tries).await;
+            if mind.world.flaw == Some(Flaw::WaitsTooLong) {
+                rest = Duration::from_secs(2_400);
             }
-            let why = match self.try_once(&reins).await {
-                Tried::Left(end) => {
-                    mind.set_waiting(None);
-                    return report(&mind, self.case, self.run, end);
-                }
-                Tried::GatesRefuse => return self.leave(tries).await,
-                Tried::NotNow(why) => why,
+            if self.rests(rest, &mut reins).await {
+                return self.leave().await;
+            }
+            let Some(cleared) = self.clear_now() else {
+                return self.leave().await;
             };
+            let mut now = slots.look(&cleared, self.run).await;
+            if now == Standing::Clear {
+                match self.try_once(&reins).await {
+                    Tried::Left(end) => {
+                        mind.set_waiting(None);
+                        return report(&mind, self.case, self.run, end);
+                    }
+                    Tried::GatesRefuse => return self.leave().await,
+                    Tried::NoSlot(error) => now = slots.rebuffed(&error),
+                    Tried::NotNow(why) => now = Standing::Unread { why },
+                }
+            }
+            let why = now.why().to_owned();
             mind.world
                 .tell(mind.node, &format!("{} waits: {why}", self.run));
             mind.world
                 .with(|state| state.meter.refused(&format!("slot: {why}")));
             mind.set_waiting(Some(why));
-            tries += 1;
-            rest = (MIN_REST * 2_u32.saturating_pow(tries.min(6))).min(MAX_REST);
-            if mind.world.flaw == Some(Flaw::WaitsTooLong) {
-                rest = Duration::from_secs(2_400);
-            }
-            if self.rests(rest / 2, &mut reins).await {
-                return self.leave(tries).await;
-            }
+            rest = next_rest(&now, &before, slots.agents_known(), self.draw())
+                .max(slots.takes_rest());
+            before = now;
         }
+    }
+
+    fn draw(&self) -> f64 {
+        let draw = self
+            .mind
+            .world
+            .body(self.mind.node, |body| body.chance.below(10_000));
+        f64::from(u16::try_from(draw.unwrap_or_default()).unwrap_or(0)) / 10_000.0
     }
 
     async fn try_once(&self, reins: &watch::Receiver<Rein>) -> Tried {
@@ -89,19 +104,22 @@ impl Turn {
             () = self.look_for_breakers() => RunEnd::Left,
         };
         match end {
-            RunEnd::NoSlot(LeaseError::Refused(why)) => Tried::NotNow(why.to_string()),
-            RunEnd::NoSlot(error) => Tried::NotNow(error.to_string()),
+            RunEnd::NoSlot(error) => Tried::NoSlot(error),
             end => Tried::Left(end),
         }
     }
 
     async fn clear(&self) -> Result<Option<Cleared>, String> {
         refresh(&self.mind).await?;
+        Ok(self.clear_now())
+    }
+
+    fn clear_now(&self) -> Option<Cleared> {
         let now = self.mind.now();
         let cleared = self
             .mind
             .engine(|engine| engine.clear_again(self.case, &self.playbook, now));
-        Ok(cleared.flatten())
+        cleared.flatten()
     }
 
     async fn look_for_breakers(&self) {
@@ -115,20 +133,31 @@ impl Turn {
         }
     }
 
+    /// Rests, and asks the gates now and then; whether it does not wait any longer.
     async fn rests(&self, span: Duration, reins: &mut watch::Receiver<Rein>) -> bool {
-        tokio::select! {
-            biased;
-            _ = reins.wait_for(|rein| *rein != Rein::Go) => true,
-            () = self.mind.sleep(span) => false,
+        let mut left = span;
+        while !left.is_zero() {
+            let part = left.min(GATES_PERIOD);
+            let is_told = tokio::select! {
+                biased;
+                _ = reins.wait_for(|rein| *rein != Rein::Go) => true,
+                () = self.mind.sleep(part) => false,
+            };
+            if is_told || self.clear_now().is_none() {
+                return true;
+            }
+            left = left.saturating_sub(part);
         }
+        false
     }
 
-    async fn leave(&self, tries: u32) {
-        if tries > 0 {
+    async fn leave(&self) {
+        if self.mind.slots.is_claimed() {
             self.mind.slots.withdraw().await.ok();
         }
         self.mind.set_waiting(None);
-        self.mind.run_ended(self.case, self.run, Ending::NeverBegan);
+        self.mind
+            .run_ended(self.case, self.run, Ending::NeverBegan);
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Body {
     pub(super) chance: Chance,
     /// The ledger's file.
     pub(super) ledger: Option<String>,
+    /// The id of its state directory.
+    pub(super) instance: String,
     /// The journals.
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
     pub(super) boot: u64,
@@ -337,6 +339,7 @@ fn body(chance: &mut Chance) -> Body {
         skew: skew - i64::try_from(hour).unwrap_or(0),
         chance: Chance::new(chance.number()),
         ledger: None,
+        instance: format!("instance-{}", chance.number()),
         files: BTreeMap::new(),
         boot: 0,
         booted: Duration::ZERO,
