@@ -188,6 +188,18 @@ impl ClusterSide {
         fresh
     }
 
+    /// Whether a read has shown something newer than this event: what is under way in a watch while a run reads the Node must
+    /// not bring an opt-in back that the read no longer found (I12). Versions of one object are numbers that grow: that is how
+    /// every released API server makes them, and since Kubernetes 1.35 it is promised (KEP 5504). Others are taken as they come.
+    fn is_behind(&self, event: &NodeView) -> bool {
+        let number = |view: &NodeView| view.version.parse::<u64>().ok();
+        let known = self.known();
+        let Some(view) = known.view.as_ref().filter(|view| view.uid == event.uid) else {
+            return false;
+        };
+        matches!((number(event), number(view)), (Some(event), Some(known)) if event < known)
+    }
+
     fn lose(&self, why: &str) {
         let mut known = self.known();
         known.view = None;
@@ -340,7 +352,9 @@ async fn take(
                 ));
             }
             let version = view.version.clone();
-            put_in_force(core, side, view, news).await;
+            if !side.is_behind(&view) {
+                put_in_force(core, side, view, news).await;
+            }
             see(side, news).await;
             Ok(version)
         }
