@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 
 fn collect(probe: &mut dyn Probe, host: &Host) -> Result<Batch, ProbeError> {
     tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .expect("a runtime")
         .block_on(probe.collect(host))
