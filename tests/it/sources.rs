@@ -250,9 +250,11 @@ fn a_real_ext4_that_the_kernel_shut_is_found() {
             .and_then(|file| file.set_len(8 << 20))
             .expect("made");
         std::fs::create_dir_all(dir.path().join("m")).expect("made");
+        // The kernel counts the error a little later, in a work queue.
         let script = format!(
             "cd {}; mkfs.ext4 -q image; mount -o loop,{options} image m; echo ready; read x; \
-             d=$(findmnt -no SOURCE m); echo 1 > /sys/fs/ext4/${{d#/dev/}}/trigger_fs_error; echo ready; read x",
+             d=$(findmnt -no SOURCE m); d=/sys/fs/ext4/${{d#/dev/}}; echo 1 > $d/trigger_fs_error; \
+             for i in $(seq 200); do [ $(cat $d/errors_count) = 0 ] || break; sleep 0.05; done; echo ready; read x",
             dir.path().display()
         );
         let mut mounts = Mounts::with(&script);
