@@ -16,7 +16,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(75);
 const MENDED_WITHIN: Duration = Duration::from_secs(400);
 
 #[test]
-#[ignore = "boots a virtual machine, five minutes of two cores: tests/run --qemu"]
+#[ignore = "boots a virtual machine, ten minutes of two cores: tests/run --qemu"]
 fn a_clock_set_forward_and_back_opens_no_case_and_breaks_no_hold() {
     Machine::prepare();
     let plane = ControlPlane::start_for_nodes("qemu");
