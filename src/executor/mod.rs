@@ -19,6 +19,8 @@ mod record;
 mod ride;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod rig_lease;
 mod runner;
 #[cfg(test)]
 mod runner_tests;

@@ -52,6 +52,29 @@ impl Ride<'_> {
         }
     }
 
+    /// Looks for an open breaker, freshly; why the run has to end here. One that cannot be read is asked for until patience
+    /// ends, and then counts as open.
+    pub(super) async fn ask_breakers(&self) -> Option<String> {
+        let Some(permit) = &self.permit else {
+            return Some("there is no permit".into());
+        };
+        let began = self.now();
+        loop {
+            let asked = self.with_slot(self.runner.lease.breakers(permit)).await;
+            let error = match asked {
+                Ok(open) => return open,
+                Err(error) => error,
+            };
+            if *self.reins.borrow() != Rein::Go || self.now().since(began) >= PATIENCE {
+                return Some(format!(
+                    "nobody can tell whether a breaker is open: {error}"
+                ));
+            }
+            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "the breakers cannot be read");
+            self.runner.site.clock.sleep(PATIENCE / 6).await;
+        }
+    }
+
     /// Asks a step's guard until it is clear or patience ends.
     pub(super) async fn ask_guard(&mut self, step: StepIx) -> Leave {
         let Some(leg) = self.course.leg(step) else {

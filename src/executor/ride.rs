@@ -9,7 +9,7 @@ use super::runner::{Halt, Rein, RunEnd, Runner};
 use super::soak::{Soak, SoakState};
 use super::witness::RunEvent;
 use crate::document::format_span;
-use crate::lease::{Grounds, Permit};
+use crate::lease::{Grounds, LeaseError, Permit, Phase, RENEW_EVERY};
 use crate::policy::RunId;
 use crate::signal::Uptime;
 use crate::steps::{Ticket, Verified};
@@ -22,6 +22,11 @@ use tokio::sync::watch;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it asks meanwhile.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// For how long it is tried to free a slot, and how long it rests in between at most.
+const FREE_PATIENCE: Duration = Duration::from_secs(86_400);
+const MAX_FREE_REST: Duration = Duration::from_secs(30);
+/// How often it is tried to write a run's end into the slot that it keeps.
+const KEEP_TRIES: u32 = 4;
 /// How long a durable write may take before the disk counts as hanging. A loaded spinning disk needs seconds.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -180,6 +185,16 @@ impl Ride<'_> {
                 return Ok(None);
             }
         };
+        // Still a boundary: nothing of this step was done or promised.
+        if let Some(why) = self.ask_breakers().await {
+            // A rein that was pulled meanwhile says better why, and may only mean to leave.
+            let is_reined = *self.reins.borrow() != Rein::Go;
+            return if is_reined {
+                Ok(None)
+            } else {
+                self.close(self.cut_short(why)).await.map(Some)
+            };
+        }
         let entry = Entry::Began {
             step,
             receipt: receipt.clone(),
@@ -371,15 +386,58 @@ impl Ride<'_> {
         let freed = match (grounds, self.permit.take()) {
             (Some(grounds), Some(permit)) => self.runner.lease.release(permit, grounds).await,
             (Some(grounds), None) => self.runner.lease.tidy_up(self.id, grounds).await,
-            (None, _) => {
+            (None, permit) => {
                 tracing::info!(run = %self.id, "slot kept: the node counts as disturbed until it is mended");
+                self.keep(permit, &outcome).await;
                 Ok(())
             }
         };
-        if let Err(error) = freed {
-            // Safe: it is found as our own at the next acquire; until then it only costs a slot.
-            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not freed");
+        if let (Err(error), Some(grounds)) = (freed, grounds) {
+            self.free_at_last(grounds, error).await;
         }
         Ok(RunEnd::Closed(outcome))
+    }
+
+    /// Frees a slot that could not be freed, because the API server was away or its answer was lost. This node may never need
+    /// one again, and until it does everybody else has one less. The next process does it where this one ends first.
+    async fn free_at_last(&mut self, grounds: Grounds, mut error: LeaseError) {
+        let (began, mut rest) = (self.now(), PAUSE);
+        let mut reins = self.reins.clone();
+        while self.now().since(began) < FREE_PATIENCE {
+            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not freed; trying again");
+            let leave = reins.wait_for(|rein| matches!(rein, Rein::Leave(_)));
+            tokio::select! {
+                _ = leave => return,
+                () = self.runner.site.clock.sleep(rest) => {}
+            }
+            rest = (rest * 2).min(MAX_FREE_REST);
+            let lease = &self.runner.lease;
+            let freed = match lease.tidy_up(self.id, grounds).await {
+                Ok(()) => lease.unclaim().await,
+                Err(error) => Err(error),
+            };
+            match freed {
+                Ok(()) => return,
+                Err(again) => error = again,
+            }
+        }
+    }
+
+    /// Says in the slot how the run ended, so that others count it. The slot is kept whether or not that can be written.
+    async fn keep(&self, permit: Option<Permit>, outcome: &Outcome) {
+        let phase = match outcome {
+            Outcome::Failed { .. } | Outcome::NeedsHuman { .. } => Phase::Failed,
+            Outcome::Mended | Outcome::Untouched { .. } | Outcome::Stopped { .. } => Phase::Stopped,
+        };
+        let Some(permit) = permit else { return };
+        for _ in 0..KEEP_TRIES {
+            match self.runner.lease.keep(&permit, phase).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "the kept slot does not say how the run ended");
+                }
+            }
+            self.runner.site.clock.sleep(RENEW_EVERY).await;
+        }
     }
 }

@@ -11,7 +11,10 @@ use crate::policy::RunId;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-struct Silent;
+/// The id of the agents that are meant to know each other's lives: one for each node name.
+pub(super) const INSTANCE: &str = "0d4c7a1e-0000-4000-8000-000000000001";
+
+pub(super) struct Silent;
 
 impl SlotWitness for Silent {
     fn wrote(&self, _outcome: &'static str) {}
@@ -21,23 +24,28 @@ impl SlotWitness for Silent {
     }
 }
 
-struct Scene {
-    server: Arc<FakeCluster>,
+pub(super) struct Scene {
+    pub(super) server: Arc<FakeCluster>,
 }
 
 impl Scene {
-    fn with_limits(data: Value) -> Self {
+    pub(super) fn with_limits(data: Value) -> Self {
         let server = Arc::new(FakeCluster::default());
         server.plant(
             Resource::ConfigMaps,
             json!({ "metadata": { "name": "limits" }, "data": data }),
         );
+        let agents = json!({ "desiredNumberScheduled": 3, "numberUnavailable": 1 });
+        server.plant(
+            Resource::DaemonSets,
+            json!({ "metadata": { "name": "nodemend" }, "status": agents }),
+        );
         Self { server }
     }
 
-    fn agent(&self, node: &str) -> Keeper<Arc<ApiSlots>> {
+    pub(super) fn agent(&self, node: &str) -> Keeper<Arc<ApiSlots>> {
         let cluster: Arc<dyn Cluster> = self.server.clone();
-        let slots = ApiSlots::new(cluster, "nodemend", node, Arc::new(Silent));
+        let slots = ApiSlots::new(cluster, "nodemend", node, INSTANCE, Arc::new(Silent));
         slots.meet(&NodeView {
             name: node.to_owned(),
             uid: format!("node-uid-{node}"),
@@ -46,12 +54,12 @@ impl Scene {
         Keeper::new(Arc::new(slots), Arc::new(HandClock::at(100)))
     }
 
-    fn leases(&self) -> Vec<String> {
+    pub(super) fn leases(&self) -> Vec<String> {
         self.server.names(Resource::Leases)
     }
 }
 
-async fn get(agent: &Keeper<Arc<ApiSlots>>, run: u64) -> Result<Permit, LeaseError> {
+pub(super) async fn get(agent: &Keeper<Arc<ApiSlots>>, run: u64) -> Result<Permit, LeaseError> {
     agent.acquire(cleared(), RunId(run)).await
 }
 
@@ -191,6 +199,7 @@ async fn a_create_that_was_made_in_silence_is_found_and_freed() {
     scene.server.plant(
         Resource::Leases,
         json!({ "metadata": { "name": "a", "creationTimestamp": "2026-11-22T09:00:00Z",
+            "annotations": { "nodemend.io/instance": INSTANCE },
             "labels": { "nodemend.io/kind": "claim", "nodemend.io/signature": "test-signature" } } }),
     );
     scene.server.fail(
@@ -311,7 +320,8 @@ async fn a_claim_of_another_case_is_made_anew() {
     let scene = Scene::with_limits(json!({ "cluster": "1" }));
     scene.server.plant(
         Resource::Leases,
-        json!({ "metadata": { "name": "a", "creationTimestamp": "2026-11-22T08:00:00Z",
+        json!({ "metadata": { "name": "a", "uid": "u7", "creationTimestamp": "2026-11-22T08:00:00Z",
+            "annotations": { "nodemend.io/instance": INSTANCE },
             "labels": { "nodemend.io/kind": "claim", "nodemend.io/signature": "other" } } }),
     );
     let agent = scene.agent("a");
@@ -323,7 +333,7 @@ async fn a_claim_of_another_case_is_made_anew() {
 async fn a_node_that_was_not_read_gets_nothing_and_asks_nothing() {
     let scene = Scene::with_limits(json!({ "cluster": "1" }));
     let cluster: Arc<dyn Cluster> = scene.server.clone();
-    let slots = ApiSlots::new(cluster, "nodemend", "a", Arc::new(Silent));
+    let slots = ApiSlots::new(cluster, "nodemend", "a", INSTANCE, Arc::new(Silent));
     let agent = Keeper::new(Arc::new(slots), Arc::new(HandClock::at(100)));
     assert!(get(&agent, 1).await.is_err());
     assert!(scene.server.calls().is_empty());

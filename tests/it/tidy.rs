@@ -101,6 +101,8 @@ const PURE: &[&str] = &[
     "lease/exchange.rs",
     "lease/permit.rs",
     "lease/name.rs",
+    "lease/waiting.rs",
+    "lease/domains.rs",
     "executor/machine.rs",
     "executor/outline.rs",
     "report/model.rs",

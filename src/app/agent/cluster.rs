@@ -54,14 +54,15 @@ struct Known {
 }
 
 impl ClusterSide {
-    /// Beside this API server, for `node`.
+    /// Beside this API server, for `node`, as its agent `instance`.
     pub fn new(
         api: Arc<dyn Cluster>,
         namespace: &str,
         node: &str,
+        instance: &str,
         witness: Arc<dyn SlotWitness>,
     ) -> Self {
-        let slots = ApiSlots::new(Arc::clone(&api), namespace, node, witness);
+        let slots = ApiSlots::new(Arc::clone(&api), namespace, node, instance, witness);
         Self {
             api,
             namespace: namespace.to_owned(),
@@ -251,6 +252,7 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                     tidy_up(&side).await;
                 }
                 see(&side, &news).await;
+                count_agents(&side).await;
                 let began = clock::now().uptime;
                 let why = watch(&core, &side, &news).await;
                 if clock::now().uptime.since(began) >= MAX_REST {
@@ -268,6 +270,16 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
         }
         tokio::time::sleep(rest + retry::spread(&side.node, rest)).await;
         rest = (rest * 2).min(MAX_REST);
+    }
+}
+
+/// How many agents there are says how long nodes that fall sick together spread their first looks. Once a watch is enough.
+async fn count_agents(side: &ClusterSide) {
+    if let Err(why) = side.slots.read_agents().await {
+        tracing::debug!(
+            why,
+            "the number of agents is not known; a large cluster is assumed"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ mod core;
 mod face;
 #[cfg(test)]
 mod idle_tests;
+mod instance;
 mod oracle;
 mod process;
 mod queue;
