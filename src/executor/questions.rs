@@ -5,6 +5,7 @@ use super::entry::{Fault, MAX_RECEIPT_BYTES, Receipt, StepIx};
 use super::ride::{PATIENCE, PAUSE, Ride};
 use super::runner::Rein;
 use crate::document::format_span;
+use crate::host::clock::within;
 use crate::lease::RENEW_EVERY;
 use crate::playbook::Guard;
 use crate::steps::{StepError, Tri};
@@ -145,10 +146,10 @@ impl Ride<'_> {
         leg: &Leg,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, Fault> {
-        match tokio::time::timeout(leg.timeout, work).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Fault::new(error.kind(), error.in_full())),
-            Err(_) => Err(Fault::new(
+        match within(&*self.runner.site.clock, leg.timeout, work).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(Fault::new(error.kind(), error.in_full())),
+            None => Err(Fault::new(
                 "timeout",
                 format!(
                     "{} did not end within {}",

@@ -100,15 +100,12 @@ impl Ride<'_> {
         let journal = Arc::clone(&self.journal);
         let (at, entry) = (event.at, event.entry.clone());
         let uid = self.permit.as_ref().map(Permit::uid);
-        // Off the async thread: a dying disk holds a sync for minutes.
-        let append = tokio::task::spawn_blocking(move || {
+        let append = Box::new(move || {
             let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
             journal.append(at, uid.as_deref().unwrap_or(""), &entry)
         });
-        match tokio::time::timeout(WRITE_LIMIT, append).await {
-            Ok(Ok(written)) => written?,
-            Ok(Err(_)) | Err(_) => return Err(Halt::Hangs),
-        }
+        let written = self.runner.disk.work(append, WRITE_LIMIT).await;
+        written.ok_or(Halt::Hangs)??;
         self.run = after;
         if !is_intent {
             self.runner.witness.note(&event).await?;

@@ -16,7 +16,8 @@ use super::objects::{
 use super::queue::SIGNATURE_LABEL;
 use super::waiting::Standing;
 use crate::host::cluster::{ApiError, Call, Cluster, Fields, NodeView, Resource, Verb};
-use crate::host::{BoxFuture, clock};
+use crate::host::BoxFuture;
+use crate::host::clock::{Clock, HostClock};
 use crate::policy::{Cleared, RunId};
 use crate::signal::Uptime;
 use serde_json::{Value, json};
@@ -49,6 +50,7 @@ pub struct ApiSlots {
     /// Which agent of the node this is: kept in its state directory, so that a second one cannot take this one's slots.
     instance: String,
     witness: Arc<dyn SlotWitness>,
+    pub(super) clock: Arc<dyn Clock>,
     scene: Mutex<Scene>,
 }
 
@@ -98,8 +100,16 @@ impl ApiSlots {
             node: node.to_owned(),
             instance: instance.to_owned(),
             witness,
+            clock: Arc::new(HostClock),
             scene: Mutex::new(Scene::default()),
         }
+    }
+
+    /// The same by another clock than the machine's.
+    #[must_use]
+    pub fn timed_by(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Takes uid and domains from the own Node as it was just read.
@@ -317,7 +327,7 @@ impl ApiSlots {
 
     /// The object that says that this node holds `name`.
     fn lease(&self, name: &str, labels: Value, tag: &Tag, uid: &str) -> Value {
-        let now = micro_time(clock::now().wall.0);
+        let now = micro_time(self.clock.now().wall.0);
         let (inherited, mut failed) = {
             let scene = self.scene();
             (scene.inherited.to_string(), scene.failed.clone())

@@ -6,7 +6,7 @@ use super::permit::Permit;
 use super::slot::SlotMachine;
 use super::{Grounds, Lease};
 use crate::host::BoxFuture;
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, within};
 use crate::policy::{Cleared, RunId};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -160,10 +160,10 @@ impl<S: SlotStore> Keeper<S> {
             let Action::Send(request) = action else {
                 return action;
             };
-            let call = tokio::time::timeout(CALL_LIMIT, self.store.send(request, tag));
+            let call = within(&*self.clock, CALL_LIMIT, self.store.send(request, tag));
             let answer = call
                 .await
-                .unwrap_or_else(|_| Answer::Silent(format!("no answer within {CALL_LIMIT:?}")));
+                .unwrap_or_else(|| Answer::Silent(format!("no answer within {CALL_LIMIT:?}")));
             lock().answer(answer);
         }
     }

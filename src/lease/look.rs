@@ -13,7 +13,6 @@ use super::limits::{BREAKER_LABEL, BREAKER_PREFIX, Limits};
 use super::objects::{KIND_LABEL, unproved};
 use super::queue::{self, Claim, Place};
 use super::waiting::{Part, Standing};
-use crate::host::clock;
 use crate::host::cluster::{Resource, Verb};
 use crate::policy::{Cleared, RunId};
 use serde_json::json;
@@ -377,7 +376,7 @@ impl ApiSlots {
         let call = self.call(Verb::Get, Resource::DaemonSets, DAEMON_SET);
         let object = self.send(call).await.map_err(|error| error.to_string())?;
         let agents = Agents::read(&object).map_err(|error| error.to_string())?;
-        self.scene().agents = Some((agents, clock::now().uptime));
+        self.scene().agents = Some((agents, self.clock.now().uptime));
         Ok(agents)
     }
 
@@ -404,7 +403,7 @@ impl ApiSlots {
 
     /// How many nodes should have an agent; 0 where nobody can tell, which gives the strictest line.
     async fn nodes(&self) -> u64 {
-        let now = clock::now().uptime;
+        let now = self.clock.now().uptime;
         let known = self.scene().agents;
         if let Some((agents, at)) = known
             && now.since(at) < AGENTS_FOR

@@ -2,21 +2,26 @@
 //!
 //! To add a probe: its folder here, and one line in [`table::SPECS`] and [`table::build`].
 
+pub mod certificates;
 mod error;
+pub mod headroom;
 pub mod journal;
 pub mod kernel;
 pub mod kernel_log;
+pub mod kubelet;
 pub mod node_status;
 mod off_thread;
 pub mod os;
 pub mod packages;
+pub mod runtime;
+pub mod slices;
 pub mod storage;
 pub mod systemd;
 mod table;
 mod text_file;
 
 pub use error::ProbeError;
-pub use table::{SPECS, build, build_resident, catalogue};
+pub use table::{SPECS, build, build_for, build_resident, catalogue};
 
 use crate::host::{BoxFuture, Host};
 use crate::signal::{Batch, KeySpec};

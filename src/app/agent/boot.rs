@@ -91,11 +91,7 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
         }
     };
     let metrics = Arc::clone(&plan.metrics);
-    // Without one, no slot is this agent's: none is taken, because none could be known again.
-    let own_id = instance::instance(&plan.state_dir).unwrap_or_else(|error| {
-        stops.push(("instance", chain(&error)));
-        String::new()
-    });
+    let own_id = id_of(plan, &mut stops);
     let side = side_of(plan, &metrics, &scribe, &own_id);
     let nudge = Nudge::default();
     let oracle = Arc::new(EngineOracle::default());
@@ -133,6 +129,14 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     let core = Arc::new(core);
     oracle.bind(&core);
     Ok(Built { core, shelf, stops })
+}
+
+/// This agent's id. Without one no slot is its own: none is taken, because none could be known again.
+fn id_of(plan: &Plan, stops: &mut Vec<(&'static str, String)>) -> String {
+    instance::instance(&plan.state_dir).unwrap_or_else(|error| {
+        stops.push(("instance", chain(&error)));
+        String::new()
+    })
 }
 
 /// The cluster, where there is one.

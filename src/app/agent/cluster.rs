@@ -346,6 +346,12 @@ async fn take(
     match event.get("type").and_then(Value::as_str) {
         Some("ADDED" | "MODIFIED") => {
             let view = NodeView::read(object).map_err(|error| error.to_string())?;
+            if view.name != side.node {
+                return Err(format!(
+                    "watched Node {}, was told of Node {}",
+                    side.node, view.name
+                ));
+            }
             let version = view.version.clone();
             if !side.is_behind(&view) {
                 put_in_force(core, side, view, news).await;

@@ -11,7 +11,7 @@ pub use signals::GAPS;
 use super::error::ProbeError;
 use super::{Probe, ProbeSpec};
 use crate::host::{BoxFuture, Host, clock};
-use crate::signal::{Batch, LogRecord, LogSource, Timestamp, Uptime};
+use crate::signal::{Batch, LogRecord, LogSource, MissingReason, Timestamp, Uptime};
 use ring::Seen;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,38 @@ pub struct KernelLog<R = KmsgFile> {
     past_history: bool,
     last_sequence: Option<u64>,
     gaps: u64,
+}
+
+/// Whether this process may read the machine's ring buffer. A pod without privileges may not (its device cgroup leaves the
+/// device out), and rights do not come back to a process that lives.
+pub fn is_readable(host: &Host) -> bool {
+    !matches!(KmsgFile::open(host), Err(ProbeError::NoRights { .. }))
+}
+
+/// Stands where [`KernelLog`] would, on a machine whose ring this process may not read: the journal's probe brings the
+/// kernel's lines.
+#[derive(Debug, Default)]
+pub struct StoodIn {
+    is_said: bool,
+}
+
+impl Probe for StoodIn {
+    fn spec(&self) -> &'static ProbeSpec {
+        &SPEC
+    }
+
+    fn collect<'a>(&'a mut self, _host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
+        Box::pin(async move {
+            if !self.is_said {
+                self.is_said = true;
+                tracing::info!("the kernel log is not readable here; the journal stands in");
+            }
+            let mut batch = Batch::of(SPEC.name);
+            let why = "not readable here, the journal stands in: see journal.gaps";
+            batch.missing(&GAPS.spec, MissingReason::NotHere(why.into()));
+            Ok(batch)
+        })
+    }
 }
 
 impl KernelLog<KmsgFile> {
