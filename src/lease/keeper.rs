@@ -301,4 +301,23 @@ impl<S: SlotStore> Lease for Keeper<S> {
             self.free(SlotMachine::new(wants, own, false), tag).await
         })
     }
+
+    fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>> {
+        Box::pin(async move {
+            if !self.store.claims() {
+                return Ok(());
+            }
+            let tag = Tag {
+                run: RunId(0),
+                digest: Arc::from(""),
+                phase: Phase::Mending,
+            };
+            let send = self.store.send(Request::DeleteClaim, &tag);
+            let answer = tokio::time::timeout(CALL_LIMIT, send).await;
+            match answer.unwrap_or_else(|_| Answer::Silent("no answer in time".to_owned())) {
+                Answer::Deleted | Answer::Gone => Ok(()),
+                other => Err(LeaseError::Unproved { why: other.why() }),
+            }
+        })
+    }
 }

@@ -124,4 +124,10 @@ pub trait Lease: Send + Sync {
     /// # Errors
     /// The store could not be asked or refused.
     fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>>;
+
+    /// Takes this node's place in the queue back, where there is one: for a release that was cut short.
+    ///
+    /// # Errors
+    /// The store could not be asked or refused.
+    fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>>;
 }
