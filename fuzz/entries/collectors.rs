@@ -21,7 +21,7 @@ mod tree;
 /// One file of `/proc` or `/sys` is replaced, and the collectors that read it are asked.
 pub const FILES: Entry = Entry {
     name: "collectors",
-    rounds: 800,
+    rounds: 300,
     seeds: || BENCH.with(|bench| bench.borrow().seeds()),
     run: |bytes| BENCH.with(|bench| bench.borrow_mut().run(bytes)),
 };
@@ -29,7 +29,7 @@ pub const FILES: Entry = Entry {
 /// What node_exporter's textfile collector takes.
 pub const TEXTFILE: Entry = Entry {
     name: "textfile",
-    rounds: 3_000,
+    rounds: 2_000,
     seeds: || vec![file("tests/fixtures/node/expected-1.12.1.prom")[..4096].to_vec()],
     run: |bytes| {
         if let Ok(families) = text_format::parse(bytes) {

@@ -16,7 +16,7 @@ const MAX_SAID: usize = 256 * 1024;
 /// The form under all of them.
 pub const YAML: Entry = Entry {
     name: "yaml",
-    rounds: 1_500,
+    rounds: 800,
     seeds: || {
         vec![b"a: [1, -2.5, {b: 'c'}]\nd:\n  - e: |\n      text\n    f: >-\n      more\n  - null\ng: {{ x }}\n".to_vec()]
     },
@@ -46,7 +46,7 @@ fn shipped() -> (String, Playbook, Vec<PinnedKey>) {
 /// Playbooks with their signatures, and keys.
 pub const PLAYBOOK: Entry = Entry {
     name: "playbook",
-    rounds: 400,
+    rounds: 200,
     seeds: || {
         let mut seeds = files_below("remediations/playbooks", ".yaml");
         seeds.extend(files_below("remediations/playbooks", ".sig"));
@@ -75,7 +75,7 @@ pub const PLAYBOOK: Entry = Entry {
 /// Signatures of failures.
 pub const SIGNATURE: Entry = Entry {
     name: "signature",
-    rounds: 400,
+    rounds: 100,
     seeds: || files_below("remediations/signatures", ".yaml"),
     run: |bytes| {
         check(Signature::parse(
@@ -88,7 +88,7 @@ pub const SIGNATURE: Entry = Entry {
 /// The configuration file, and windows.
 pub const CONFIG: Entry = Entry {
     name: "config",
-    rounds: 1_000,
+    rounds: 300,
     seeds: || {
         let text = "node: { mode: auto, allow: restart }\nlimits: { mode: approve }\nwindows: ['Sun 02:00-04:00 UTC']\nattempts: { max: 2, in: 24h, cooldown: 10m }\ncertificates: { paths: [/etc/kubernetes/pki] }\nlisten: 127.0.0.1:9797\ntrust: { digests: [] }\n";
         vec![text.into(), b"Mon-Fri 22:00-06:00 UTC".to_vec()]
@@ -103,7 +103,7 @@ pub const CONFIG: Entry = Entry {
 /// Tables of faulty versions, and the floors of playbooks.
 pub const VERSIONS: Entry = Entry {
     name: "versions",
-    rounds: 1_000,
+    rounds: 200,
     seeds: || {
         let mut seeds = files_below("remediations/versions", ".yaml");
         seeds.push(b"{\"unit-restart\":\"1.0.0\"}".to_vec());

@@ -38,7 +38,7 @@ pub const KERNEL_LOG: Entry = Entry {
 /// of content each, because a whole one has eight megabytes.
 pub const JOURNAL: Entry = Entry {
     name: "journal",
-    rounds: 150,
+    rounds: 60,
     seeds: || {
         // The header, the first objects, and places in between.
         let change = |place: u32| [&place.to_le_bytes()[..], &[0xff]].concat();
@@ -96,7 +96,7 @@ pub const TEXTS: Entry = Entry {
 /// dpkg's status file, and what `rpm` answers.
 pub const PACKAGES: Entry = Entry {
     name: "packages",
-    rounds: 2_000,
+    rounds: 1_000,
     seeds: || {
         vec![
             file("tests/fixtures/packages/debian12-status.txt"),

@@ -76,7 +76,7 @@ pub const LIMITS: Entry = Entry {
 /// A file of the audit log.
 pub const AUDIT: Entry = Entry {
     name: "audit",
-    rounds: 700,
+    rounds: 150,
     seeds: || AUDITS.with(|bench| vec![bench.borrow().text.clone()]),
     run: |bytes| AUDITS.with(|bench| bench.borrow().run(bytes)),
 };

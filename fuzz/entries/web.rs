@@ -21,7 +21,7 @@ use super::Entry;
 /// The file of `--web.config.file`.
 pub const CONFIG: Entry = Entry {
     name: "web-config",
-    rounds: 1_000,
+    rounds: 400,
     seeds: || {
         let users = "basic_auth_users:\n  ann: $2y$04$RPUR2gfbzBwYvRs0H1MHlOvYdqDWbP8a1kgWrDuG8M8G3lsUKO0Hi\n";
         let tls = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n  min_version: TLS12\n  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\nhttp_server_config:\n  http2: false\n  headers:\n    X-Frame-Options: deny\n";
@@ -45,7 +45,7 @@ pub const CONFIG: Entry = Entry {
 /// What comes in over a connection: the head of a request, and what follows.
 pub const REQUEST: Entry = Entry {
     name: "request",
-    rounds: 1_500,
+    rounds: 500,
     seeds: || {
         let one = "GET /metrics?collect[]=loadavg HTTP/1.1\r\nHost: node\r\nAccept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.1\r\nAccept-Encoding: gzip\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n\r\n";
         let old = "GET /metrics HTTP/1.0\r\n\r\n";

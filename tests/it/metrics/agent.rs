@@ -54,7 +54,7 @@ impl Agent {
 
 /// Queries of the node mixin (its recording rules, alerts and the "USE method" dashboards) and of
 /// the usual "node exporter full" dashboard, that have an answer on any Linux machine.
-const USUAL: [&str; 42] = [
+const USUAL: [&str; 41] = [
     "up{job=\"nodemend\"} == 1",
     "count without (cpu, mode) (node_cpu_seconds_total{mode=\"idle\"})",
     "1 - avg without (cpu) (sum without (mode) (rate(node_cpu_seconds_total{mode=~\"idle|iowait|steal\"}[1m])))",
@@ -90,7 +90,6 @@ const USUAL: [&str; 42] = [
     "deriv(node_timex_offset_seconds[1m])",
     "rate(node_context_switches_total[1m]) + rate(node_intr_total[1m])",
     "node_procs_running + node_procs_blocked",
-    "rate(node_schedstat_waiting_seconds_total[1m])",
     "node_sockstat_TCP_inuse + node_sockstat_TCP_alloc",
     "node_netstat_Tcp_CurrEstab",
     "rate(node_netstat_Tcp_RetransSegs[1m]) / rate(node_netstat_Tcp_OutSegs[1m]) >= 0 or vector(0)",
@@ -99,8 +98,8 @@ const USUAL: [&str; 42] = [
     "avg by (collector) (node_scrape_collector_duration_seconds)",
 ];
 
-/// Queries of our dashboard that need hardware, which this machine may not have.
-const OF_HARDWARE: [&str; 6] = [
+/// What queries of our dashboard need that this machine may not have.
+const NOT_EVERYWHERE: [&str; 7] = [
     "node_hwmon_",
     "node_thermal_",
     "node_edac_",
@@ -109,6 +108,8 @@ const OF_HARDWARE: [&str; 6] = [
     "node_filesystem_avail_bytes",
     // A kernel without connection tracking.
     "node_nf_conntrack_",
+    // An agent that has mended nothing yet.
+    "nodemend_runs_total",
 ];
 
 /// The dashboard's queries, without the comparison that leaves nothing on a healthy machine.
@@ -120,7 +121,7 @@ fn of_dashboard() -> Vec<String> {
             .fold(query, |text, part| text.replace(part, ""))
     };
     let all = crate::rules::queries().into_iter();
-    let here = all.filter(|query| !OF_HARDWARE.iter().any(|name| query.contains(name)));
+    let here = all.filter(|query| !NOT_EVERYWHERE.iter().any(|name| query.contains(name)));
     here.map(plain).collect()
 }
 

@@ -200,7 +200,7 @@ fn files_without_permission_cost_their_own_collectors() {
     for (file, collector) in [
         ("proc/loadavg", "loadavg"),
         ("proc/vmstat", "vmstat"),
-        ("proc/1/mountinfo", "filesystem"),
+        ("proc/diskstats", "diskstats"),
     ] {
         let path = dir.path().join(file);
         fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
