@@ -89,6 +89,7 @@ fn main() {
     if options.inside {
         machine::make_full_node(&options.base);
         compare("full node: 111 links, 220 tmpfs mounts", false, &options);
+        cpu_of_scrapes(&options);
         links_cost(&options);
         return;
     }
@@ -165,6 +166,24 @@ fn links_cost(options: &Options) {
     let after = median(&mut client);
     let per_link = (after.as_secs_f64() - before.as_secs_f64()) / 80.0;
     println!("  each further link      {:>8.1} us", per_link * 1e6);
+}
+
+/// What a scrape every 15 s costs of a core.
+fn cpu_of_scrapes(options: &Options) {
+    const SCRAPES: u32 = 2000;
+    let running = Running::start(&Kind::Own(options.own.clone()));
+    let mut client = Client::connect(running.port, false);
+    client.scrape();
+    let before = running.cpu_seconds();
+    for _ in 0..SCRAPES {
+        client.scrape();
+    }
+    let each = (running.cpu_seconds() - before) / f64::from(SCRAPES);
+    println!(
+        "  ours, CPU              {:>8.3} ms a scrape = {:.4} % of a core at 15 s",
+        each * 1e3,
+        each / 15.0 * 100.0
+    );
 }
 
 /// From exec to a whole page on stdout.

@@ -6,7 +6,7 @@ use crate::collectors::entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
 use crate::collectors::source::held::{HeldFile, Shape};
-use crate::collectors::source::known::Known;
+use crate::collectors::source::known::{Known, each_listed};
 use crate::collectors::source::scan::{cut, fields, lines};
 use crate::exposition::family::{Family, Head, Kind};
 use crate::exposition::label::Labels;
@@ -38,15 +38,26 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-type Columns = Known<Option<Head>>;
-
 struct NetStat {
     tables: [HeldFile; 2],
     list: HeldFile,
     wanted: Option<Regex>,
-    protocols: Known<Columns>,
-    entries: Columns,
+    /// The lines of both tables, as they were the last time.
+    rows: Vec<Row>,
+    entries: Known<Option<Head>>,
     none: Labels,
+}
+
+/// One protocol's line of names, and which of its columns are shown.
+struct Row {
+    names: Box<[u8]>,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    place: usize,
+    key: Box<[u8]>,
+    head: Head,
 }
 
 fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupError> {
@@ -55,7 +66,7 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
         tables: [file("net/netstat"), file("net/snmp")],
         list: file("net/snmp6"),
         wanted: settings.pattern(FIELDS_FLAG)?,
-        protocols: Known::default(),
+        rows: Vec::new(),
         entries: Known::default(),
         none: Labels::none(),
     }))
@@ -63,22 +74,30 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
 
 impl Collector for NetStat {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        let NetStat {
-            tables,
-            list,
-            wanted,
-            protocols,
-            entries,
-            none,
-        } = self;
-        protocols.rewind();
-        protocols.iter_mut().for_each(Known::rewind);
-        for file in tables {
+        let (wanted, none) = (self.wanted.as_ref(), &self.none);
+        let mut place = 0;
+        for file in &mut self.tables {
             let text = file.read(turn.epoch, turn.scratch)?;
-            write_table(text, turn.page, protocols, wanted.as_ref(), none)?;
+            write_table(text, turn.page, &mut self.rows, &mut place, wanted, none)?;
         }
-        match list.read(turn.epoch, turn.scratch) {
-            Ok(text) => write_list(text, turn.page, entries, wanted.as_ref(), none),
+        self.rows.truncate(place);
+        let page = &mut *turn.page;
+        match self.list.read(turn.epoch, turn.scratch) {
+            // One counter a line: `Ip6InReceives 42`.
+            Ok(text) => each_listed(
+                &mut self.entries,
+                text,
+                |entry| {
+                    let six = entry.iter().position(|&byte| byte == b'6')?;
+                    let (protocol, name) = entry.split_at_checked(six + 1)?;
+                    head(wanted, protocol, name)
+                },
+                |head, value| {
+                    parse_f64(value).ok_or(CollectError::Parse("snmp6"))?;
+                    page.family(head).digits(none, value);
+                    Ok(())
+                },
+            ),
             // Without IPv6 there is no such file.
             Err(error) if error.is_absent() => Ok(()),
             Err(error) => Err(error.into()),
@@ -86,75 +105,79 @@ impl Collector for NetStat {
     }
 }
 
-/// Pairs of lines: `Tcp: name name ...` and `Tcp: value value ...`.
+/// Pairs of lines: `Tcp: name name ...` and `Tcp: value value ...`. `place` counts the pairs of both tables.
 fn write_table(
     text: &[u8],
     page: &mut Page,
-    protocols: &mut Known<Columns>,
+    rows: &mut Vec<Row>,
+    place: &mut usize,
     wanted: Option<&Regex>,
     none: &Labels,
 ) -> Result<(), CollectError> {
-    let mut rows = lines(text);
-    while let Some(names) = rows.next() {
-        let broken = CollectError::Parse("netstat");
-        let Some(values) = rows.next() else {
-            return Err(broken);
-        };
-        let (Some((protocol, names)), Some((same, values))) = (cut(names, b':'), cut(values, b':'))
-        else {
-            return Err(broken);
-        };
-        if protocol != same {
-            return Err(broken);
+    const BROKEN: CollectError = CollectError::Parse("netstat");
+    let mut rest = lines(text);
+    while let Some(names) = rest.next() {
+        let values = rest.next().ok_or(BROKEN)?;
+        let (protocol, fields_of) = cut(names, b':').ok_or(BROKEN)?;
+        let values = values
+            .strip_prefix(protocol)
+            .and_then(|values| values.strip_prefix(b":"))
+            .ok_or(BROKEN)?;
+        if rows.get(*place).is_none_or(|row| *row.names != *names) {
+            rows.truncate(*place);
+            let row = Row::of(names, protocol, fields_of, rows, wanted);
+            rows.push(row);
         }
-        let columns = protocols.get(protocol, |_| Known::default());
-        for (name, value) in fields(names).zip(fields(values)) {
-            let make = |name: &[u8]| head(wanted, protocol, name);
-            if let Some(Some(head)) = columns.once(name, make) {
-                parse_f64(value).ok_or(CollectError::Parse("netstat"))?;
-                page.family(head).digits(none, value);
-            }
+        let row = rows.get(*place).ok_or(BROKEN)?;
+        *place += 1;
+        let mut values = fields(values);
+        let mut passed = 0;
+        for column in &row.columns {
+            let Some(value) = values.nth(column.place - passed) else {
+                break;
+            };
+            passed = column.place + 1;
+            parse_f64(value).ok_or(BROKEN)?;
+            page.family(&column.head).digits(none, value);
         }
     }
     Ok(())
 }
 
-/// One counter a line: `Ip6InReceives 42`.
-fn write_list(
-    text: &[u8],
-    page: &mut Page,
-    entries: &mut Columns,
-    wanted: Option<&Regex>,
-    none: &Labels,
-) -> Result<(), CollectError> {
-    entries.rewind();
-    for line in lines(text) {
-        let mut parts = fields(line);
-        let (Some(entry), Some(value)) = (parts.next(), parts.next()) else {
-            continue;
-        };
-        let make = |entry: &[u8]| {
-            let six = entry.iter().position(|&byte| byte == b'6')?;
-            let (protocol, name) = entry.split_at_checked(six + 1)?;
-            head(wanted, protocol, name)
-        };
-        if let Some(Some(head)) = entries.once(entry, make) {
-            parse_f64(value).ok_or(CollectError::Parse("snmp6"))?;
-            page.family(head).digits(none, value);
+impl Row {
+    /// The columns of one line of names that are shown; what a row of `before` shows already is not shown twice.
+    fn of(
+        names: &[u8],
+        protocol: &[u8],
+        fields_of: &[u8],
+        before: &[Row],
+        wanted: Option<&Regex>,
+    ) -> Row {
+        let mut columns: Vec<Column> = Vec::new();
+        for (place, name) in fields(fields_of).enumerate() {
+            let key = key(protocol, name);
+            let mut shown = before.iter().flat_map(|row| &row.columns).chain(&columns);
+            if shown.any(|column| *column.key == *key) {
+                continue;
+            }
+            if let Some(head) = head(wanted, protocol, name) {
+                let key = Box::from(key);
+                columns.push(Column { place, key, head });
+            }
         }
+        let names = Box::from(names);
+        Row { names, columns }
     }
-    Ok(())
+}
+
+fn key(protocol: &[u8], name: &[u8]) -> Vec<u8> {
+    [protocol, b"_", name].concat()
 }
 
 fn head(wanted: Option<&Regex>, protocol: &[u8], name: &[u8]) -> Option<Head> {
-    let key = [protocol, b"_", name].concat();
+    let key = key(protocol, name);
     let shown = wanted.is_none_or(|pattern| pattern.is_match(&key));
     let help = [b"Statistic ", protocol, name, b"."].concat();
-    shown.then(|| {
-        Head::named(
-            &[b"node_netstat_", key.as_slice()].concat(),
-            Kind::Untyped,
-            &help,
-        )
-    })
+    let name = [b"node_netstat_", key.as_slice()].concat();
+    shown.then(|| Head::named(&name, Kind::Untyped, &help))
 }

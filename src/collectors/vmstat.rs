@@ -6,8 +6,7 @@ use crate::collectors::entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
 use crate::collectors::source::held::{HeldFile, Shape};
-use crate::collectors::source::known::Known;
-use crate::collectors::source::scan::{fields, lines};
+use crate::collectors::source::known::{Known, each_listed};
 use crate::exposition::family::{Family, Head, Kind};
 use crate::exposition::label::Labels;
 use crate::exposition::number::parse_f64;
@@ -55,24 +54,17 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
 impl Collector for VmStat {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         let text = self.file.read(turn.epoch, turn.scratch)?;
-        self.heads.rewind();
-        let wanted = self.wanted.as_ref();
-        for line in lines(text) {
-            let mut parts = fields(line);
-            let (Some(field), Some(value)) = (parts.next(), parts.next()) else {
-                continue;
-            };
-            let head = self.heads.once(field, |field| {
-                wanted
-                    .is_none_or(|pattern| pattern.is_match(field))
-                    .then(|| head(field))
-            });
-            if let Some(Some(head)) = head {
-                parse_f64(value).ok_or(CollectError::Parse("vmstat"))?;
-                turn.page.family(head).digits(&self.labels, value);
-            }
-        }
-        Ok(())
+        let (wanted, labels) = (self.wanted.as_ref(), &self.labels);
+        let page = &mut *turn.page;
+        let make = |field: &[u8]| {
+            let shown = wanted.is_none_or(|pattern| pattern.is_match(field));
+            shown.then(|| head(field))
+        };
+        each_listed(&mut self.heads, text, make, |head, value| {
+            parse_f64(value).ok_or(CollectError::Parse("vmstat"))?;
+            page.family(head).digits(labels, value);
+            Ok(())
+        })
     }
 }
 

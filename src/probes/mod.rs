@@ -8,10 +8,12 @@ pub mod headroom;
 pub mod journal;
 pub mod kernel;
 pub mod kernel_log;
+pub mod kubelet;
 pub mod node_status;
 mod off_thread;
 pub mod os;
 pub mod packages;
+pub mod runtime;
 pub mod slices;
 pub mod storage;
 pub mod systemd;
@@ -51,4 +53,11 @@ pub trait Probe: Send {
     ///
     /// *Cancel safety*: may be dropped at any await; what was not returned is read again or said to be lost.
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>>;
+
+    /// Ends when there may be something to collect before the period is over. Never, where nobody can tell.
+    ///
+    /// *Cancel safety*: may be dropped at any await and asked again.
+    fn stirred(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::{Probe, ProbeSpec};
 use super::{
-    certificates, headroom, journal, kernel, kernel_log, node_status, os, packages, slices,
-    storage, systemd,
+    certificates, headroom, journal, kernel, kernel_log, kubelet, node_status, os, packages,
+    runtime, slices, storage, systemd,
 };
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub const SPECS: &[&ProbeSpec] = &[
     &systemd::bus::SPEC,
     &systemd::units::SPEC,
+    &kubelet::SPEC,
+    &runtime::SPEC,
     &kernel_log::SPEC,
     &journal::SPEC,
     &os::SPEC,
@@ -45,15 +47,26 @@ pub fn build_resident(host: &Host, state: &Path, certificates: &[PathBuf]) -> Ve
 }
 
 fn build_with(
-    _host: &Host,
+    host: &Host,
     store: Box<dyn journal::PositionStore>,
     certificates: &[PathBuf],
 ) -> Vec<Box<dyn Probe>> {
+    // Decided once for both, so that no line of the kernel comes twice or not at all.
+    let (kernel_log, journal): (Box<dyn Probe>, journal::JournalLog) =
+        if kernel_log::is_readable(host) {
+            let ring = kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly);
+            (Box::new(ring), journal::JournalLog::new(store))
+        } else {
+            let stood_in = kernel_log::StoodIn::default();
+            (Box::new(stood_in), journal::JournalLog::with_kernel(store))
+        };
     vec![
         Box::new(systemd::bus::BusProbe::new()),
         Box::new(systemd::units::UnitsProbe::new()),
-        Box::new(kernel_log::KernelLog::new(kernel_log::Trust::KernelOnly)),
-        Box::new(journal::JournalLog::new(store)),
+        Box::new(kubelet::Kubelet::new()),
+        Box::new(runtime::Runtime::new()),
+        kernel_log,
+        Box::new(journal),
         Box::new(os::OperatingSystem::new()),
         // A test keeps the shipped tables right; without tables nothing is called affected.
         Box::new(packages::Packages::new(

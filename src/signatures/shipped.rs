@@ -12,7 +12,9 @@ macro_rules! shipped {
 const FILES: &[(&str, &str)] = shipped![
     "kernel/kernel-sysctl-drift.yaml",
     "kernel/kernel-task-hung.yaml",
+    "kubelet/kubelet-pod-workers-wedged.yaml",
     "node/node-ready-flapping.yaml",
+    "runtime/runtime-unresponsive.yaml",
     "storage/fs-readonly.yaml",
     "systemd/dbus-daemon-dead.yaml",
     "systemd/systemd-bus-unresponsive.yaml",

@@ -125,9 +125,14 @@ fn check_token(plane: &ControlPlane, token: &str, node: &str) {
 
 /// An image whose only program waits for ever.
 pub fn pause_image(images: &Path, name: &str, file: &str) {
+    let text = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
+    image_of(text, images, name, file);
+}
+
+/// An image whose only program is made of this C.
+pub fn image_of(text: &str, images: &Path, name: &str, file: &str) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (source, binary) = (dir.path().join("main.c"), dir.path().join("nodemend"));
-    let text = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
     fs::write(&source, text).expect("a temporary directory");
     let status = Command::new("cc")
         .arg("-static")

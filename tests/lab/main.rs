@@ -12,6 +12,7 @@
 //! | `agent` | the agent on a node: installed, started, killed, asked |
 //! | `playbook` | the shipped playbooks with a soak of seconds, signed by the lab |
 //! | `story` | its audit log read as a story |
+//! | `real_systemd` | the tests of `it` that need a systemd of their own |
 //! | `snapshot` | a node compared before and after |
 //! | `injections` | each injection shown to give the picture it claims, with the node's own tools |
 //! | `scenarios` | the agent against the injections: the whole story of each case |
@@ -27,6 +28,7 @@ mod inject;
 mod injections;
 mod node;
 mod playbook;
+mod real_systemd;
 mod root;
 mod scenarios;
 mod snapshot;

@@ -12,6 +12,7 @@ use crate::collectors::TABLE;
 use crate::document::Problems;
 use crate::engine::Input;
 use crate::executor::{Rein, Shelf};
+use crate::host::clock::HostClock;
 use crate::host::cluster::{Cluster, Tally};
 use crate::probes;
 use crate::report::audit::{Entry, RecordKind};
@@ -139,7 +140,7 @@ fn spawn_cluster(
     });
     let (core, side) = (Arc::clone(core), Arc::clone(side));
     tasks.spawn(async move {
-        reporter::report(core, side).await;
+        reporter::report(core, side, Arc::new(HostClock)).await;
         "reporter"
     });
 }
@@ -278,6 +279,7 @@ fn spawn_first_words(
     let wants_words = common.output == crate::app::cli::Output::Text;
     tasks.spawn(async move {
         first_pass(&core).await;
+        Runs::recall(&core, &shelf, &news).await;
         core.go_on(FIRST_PASS, &news).await;
         if wants_words {
             let words = render_status(&core.status(), paint);

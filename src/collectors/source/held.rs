@@ -17,6 +17,8 @@ use crate::collectors::source::roots::Root;
 pub const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
 /// What a scratch buffer starts with: most files fit, so it rarely grows.
 pub const FIRST_BYTES: usize = 64 * 1024;
+/// What is offered to the kernel for a file that was small the last time.
+const SMALL_BYTES: usize = 512;
 /// The smallest page. `seq_file` hands out whole records up to a page at a time.
 const PAGE_BYTES: usize = 4096;
 
@@ -44,6 +46,8 @@ pub struct HeldFile {
     keep: bool,
     file: Option<File>,
     failed: Option<(u64, Errno)>,
+    /// How long the file was the last time.
+    last: usize,
 }
 
 impl HeldFile {
@@ -61,6 +65,7 @@ impl HeldFile {
             keep,
             file: None,
             failed: None,
+            last: usize::MAX,
         }
     }
 
@@ -133,7 +138,9 @@ impl HeldFile {
             (Some(file), _) | (None, Some(file)) => file,
             (None, None) => return Err(self.error(Errno::EBADF)),
         };
-        self.read_from(file, scratch)
+        let len = self.read_from(file, scratch)?;
+        self.last = len;
+        Ok(len)
     }
 
     fn open(&self) -> Result<File, ReadError> {
@@ -147,9 +154,16 @@ impl HeldFile {
 
     fn read_from(&self, file: &File, scratch: &mut Vec<u8>) -> Result<usize, ReadError> {
         let mut len = 0;
+        // The kernel takes and clears as much memory as a sysctl's reader offers.
+        let mut offer = if self.last < SMALL_BYTES / 2 {
+            SMALL_BYTES
+        } else {
+            usize::MAX
+        };
         loop {
-            let room = scratch.len() - len;
-            let free = scratch.get_mut(len..).unwrap_or_default();
+            let room = (scratch.len() - len).min(offer);
+            let free = scratch.get_mut(len..len + room).unwrap_or_default();
+            offer = usize::MAX;
             let got = match file.read_at(free, len as u64) {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -158,7 +172,7 @@ impl HeldFile {
             len += got;
             let ended = match self.shape {
                 Shape::Whole => got < room,
-                Shape::Records(longest) => got < PAGE_BYTES.saturating_sub(longest),
+                Shape::Records(longest) => got < room.min(PAGE_BYTES.saturating_sub(longest)),
                 Shape::Stream => false,
             };
             if got == 0 || ended {

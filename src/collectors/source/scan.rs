@@ -38,7 +38,7 @@ impl<'a> Iterator for Fields<'a> {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         let start = self.rest.iter().position(|byte| !blank(byte))?;
         let text = self.rest.get(start..)?;
-        let end = text.iter().position(blank).unwrap_or(text.len());
+        let end = memchr::memchr3(b' ', b'\t', b'\r', text).unwrap_or(text.len());
         let (field, rest) = text.split_at_checked(end)?;
         self.rest = rest;
         Some(field)
@@ -47,7 +47,7 @@ impl<'a> Iterator for Fields<'a> {
 
 /// The text before and after the first `at`.
 pub fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let place = text.iter().position(|&byte| byte == at)?;
+    let place = memchr::memchr(at, text)?;
     let (before, after) = text.split_at_checked(place)?;
     Some((before, after.get(1..)?))
 }

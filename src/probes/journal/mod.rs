@@ -35,13 +35,24 @@ pub struct JournalLog {
     off_thread: OffThread<Result<(), ProbeError>>,
     gaps: u64,
     untrusted: u64,
+    takes_kernel: bool,
 }
 
 impl JournalLog {
     /// Goes on at the position in `store`.
     pub fn new(store: Box<dyn PositionStore>) -> Self {
+        Self::with(store, false)
+    }
+
+    /// The same, for an agent that may not read the kernel's ring: what journald read there comes as lines of the kernel.
+    pub fn with_kernel(store: Box<dyn PositionStore>) -> Self {
+        Self::with(store, true)
+    }
+
+    fn with(store: Box<dyn PositionStore>, takes_kernel: bool) -> Self {
         Self {
-            reader: Arc::new(Mutex::new(Reader::new(store))),
+            takes_kernel,
+            reader: Arc::new(Mutex::new(Reader::new(store, takes_kernel))),
             off_thread: OffThread::new(),
             gaps: 0,
             untrusted: 0,
@@ -64,11 +75,14 @@ impl JournalLog {
         let mut batch = Batch::of(SPEC.name);
         self.gaps = self.gaps.saturating_add(fresh.gaps);
         self.untrusted = self.untrusted.saturating_add(fresh.untrusted);
-        if fresh.gaps > 0 {
-            batch.gaps.push((LogSource::Journal, fresh.gaps));
-        }
-        if fresh.heard {
-            batch.heard.push(LogSource::Journal);
+        let kernel = self.takes_kernel.then_some(LogSource::Kernel);
+        for source in [Some(LogSource::Journal), kernel].into_iter().flatten() {
+            if fresh.gaps > 0 {
+                batch.gaps.push((source, fresh.gaps));
+            }
+            if fresh.heard {
+                batch.heard.push(source);
+            }
         }
         if let Some(error) = fresh.save_error {
             tracing::warn!(

@@ -78,12 +78,14 @@ pub(super) struct Reader {
     can_save: bool,
     /// Errors of single entries or files that were counted.
     noted: BTreeSet<String>,
+    /// Whether the kernel's lines are taken from here, because its ring cannot be read.
+    takes_kernel: bool,
     /// What the next hand-over takes.
     pub(super) fresh: Fresh,
 }
 
 impl Reader {
-    pub(super) fn new(store: Box<dyn PositionStore>) -> Self {
+    pub(super) fn new(store: Box<dyn PositionStore>, takes_kernel: bool) -> Self {
         Self {
             store,
             position: None,
@@ -94,6 +96,7 @@ impl Reader {
             is_saved: true,
             can_save: true,
             noted: BTreeSet::new(),
+            takes_kernel,
             fresh: Fresh::default(),
         }
     }
@@ -247,29 +250,34 @@ impl Reader {
             unit: text("_SYSTEMD_UNIT"),
             about_unit: text("UNIT"),
             identifier: text("SYSLOG_IDENTIFIER"),
+            facility: text("SYSLOG_FACILITY"),
         };
         let message = plain_text(entry.get("MESSAGE").unwrap_or_default());
         self.fresh.gaps += dropped(fields.transport, text("N_DROPPED"), &message);
-        match sender(&fields) {
-            Sender::Kernel => {}
-            Sender::Untrusted => self.fresh.untrusted += 1,
-            Sender::Machine { identifier, unit } => {
-                let at = written_at(&position, moment, boot_id);
-                let is_before = |(started, is_first): (Timestamp, bool)| {
-                    is_first && at.uptime <= started.uptime
-                };
-                self.fresh.records.push(LogRecord {
-                    source: LogSource::Journal,
-                    at,
-                    written: Some(Wall(
-                        i64::try_from(position.realtime_micros).unwrap_or(i64::MAX),
-                    )),
-                    identifier: Arc::from(identifier),
-                    unit: Arc::from(unit),
-                    text: Arc::from(message),
-                    history: position.boot_id != boot_id || self.started.is_some_and(is_before),
-                });
+        let origin = match sender(&fields) {
+            Sender::Kernel if self.takes_kernel => Some((LogSource::Kernel, "", "")),
+            Sender::Kernel => None,
+            Sender::Untrusted => {
+                self.fresh.untrusted += 1;
+                None
             }
+            Sender::Machine { identifier, unit } => Some((LogSource::Journal, identifier, unit)),
+        };
+        if let Some((source, identifier, unit)) = origin {
+            let at = written_at(&position, moment, boot_id);
+            let is_before =
+                |(started, is_first): (Timestamp, bool)| is_first && at.uptime <= started.uptime;
+            self.fresh.records.push(LogRecord {
+                source,
+                at,
+                written: Some(Wall(
+                    i64::try_from(position.realtime_micros).unwrap_or(i64::MAX),
+                )),
+                identifier: Arc::from(identifier),
+                unit: Arc::from(unit),
+                text: Arc::from(message),
+                history: position.boot_id != boot_id || self.started.is_some_and(is_before),
+            });
         }
         self.position = Some(position);
         self.is_saved = false;

@@ -10,6 +10,9 @@ const PID1_IDENTIFIER: &str = "systemd";
 /// What a user's own service manager is called here.
 const USER_MANAGER_IDENTIFIER: &str = "systemd-user";
 
+/// The kernel's own facility, as journald writes it (LOG_KERN of syslog(3)).
+const KERNEL_FACILITY: &str = "0";
+
 /// The kernel cuts a comm to 15 bytes.
 const COMM_BYTES: usize = 15;
 
@@ -35,6 +38,8 @@ pub struct SenderFields<'a> {
     pub about_unit: &'a str,
     /// `SYSLOG_IDENTIFIER`, which the sender chooses.
     pub identifier: &'a str,
+    /// `SYSLOG_FACILITY`: for what came out of the kernel's ring, the facility that the kernel gave it.
+    pub facility: &'a str,
 }
 
 /// Who wrote a line.
@@ -47,7 +52,7 @@ pub enum Sender<'a> {
         /// The unit it runs in, or the unit that PID 1 writes about.
         unit: &'a str,
     },
-    /// The kernel: the probe `kernel_log` reads it at its source.
+    /// The kernel itself. The probe `kernel_log` reads it at its source where it may.
     Kernel,
     /// A container, a user, or nobody knows.
     Untrusted,
@@ -56,7 +61,9 @@ pub enum Sender<'a> {
 /// Judges who wrote a line.
 pub fn sender<'a>(fields: &SenderFields<'a>) -> Sender<'a> {
     match fields.transport {
-        "kernel" => return Sender::Kernel,
+        "kernel" if fields.facility == KERNEL_FACILITY => return Sender::Kernel,
+        // Somebody wrote it into /dev/kmsg; the kernel does not let him call himself the kernel.
+        "kernel" => return Sender::Untrusted,
         // What journald says itself.
         "driver" => {
             return Sender::Machine {
@@ -167,6 +174,7 @@ mod tests {
             unit,
             about_unit: "about.service",
             identifier,
+            facility: "0",
         };
         match sender(&fields) {
             Sender::Machine { identifier, unit } => format!("{identifier} of {unit}"),
@@ -310,7 +318,19 @@ mod tests {
             comm: "a",
             ..SenderFields::default()
         };
-        assert_eq!(sender(&fields("kernel")), Sender::Kernel);
+        for (facility, expected) in [
+            ("0", Sender::Kernel),
+            ("1", Sender::Untrusted),
+            ("3", Sender::Untrusted),
+            ("", Sender::Untrusted),
+            ("00", Sender::Untrusted),
+        ] {
+            let line = SenderFields {
+                facility,
+                ..fields("kernel")
+            };
+            assert_eq!(sender(&line), expected, "facility {facility}");
+        }
         for transport in ["", "audit", "new"] {
             assert_eq!(sender(&fields(transport)), Sender::Untrusted, "{transport}");
         }
@@ -350,7 +370,7 @@ mod tests {
         #[test]
         fn no_container_ever_counts_as_the_machine(before in "(/[a-z.]{1,9}){0,3}", id in "[0-9a-f]{32,64}", comm in ".{0,16}", unit in "[a-z]{1,9}\\.service") {
             let cgroup = format!("{before}/x-{id}.scope");
-            let fields = SenderFields { transport: "journal", pid: "7", uid: "0", comm: &comm, cgroup: &cgroup, unit: &unit, about_unit: "", identifier: "systemd" };
+            let fields = SenderFields { transport: "journal", pid: "7", uid: "0", comm: &comm, cgroup: &cgroup, unit: &unit, about_unit: "", identifier: "systemd", facility: "0" };
             prop_assert_eq!(sender(&fields), Sender::Untrusted);
         }
     }

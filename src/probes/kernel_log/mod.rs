@@ -11,12 +11,12 @@ pub use signals::GAPS;
 use super::error::ProbeError;
 use super::{Probe, ProbeSpec};
 use crate::host::{BoxFuture, Host, clock};
-use crate::signal::{Batch, LogRecord, LogSource, Timestamp, Uptime};
+use crate::signal::{Batch, LogRecord, LogSource, MissingReason, Timestamp, Uptime};
 use ring::Seen;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many records one run reads: at one run a second twice what a console flood of 1,000 lines a second needs, and
+/// How many records one run reads: with only one run a second twice what a console flood of 1,000 lines a second needs, and
 /// under 20 ms of work. What is over waits in the ring for the next run.
 const MAX_RECORDS_PER_RUN: usize = 2_048;
 
@@ -48,6 +48,38 @@ pub struct KernelLog<R = KmsgFile> {
     past_history: bool,
     last_sequence: Option<u64>,
     gaps: u64,
+}
+
+/// Whether this process may read the machine's ring buffer. A pod without privileges may not (its device cgroup leaves the
+/// device out), and rights do not come back to a process that lives.
+pub fn is_readable(host: &Host) -> bool {
+    !matches!(KmsgFile::open(host), Err(ProbeError::NoRights { .. }))
+}
+
+/// Stands where [`KernelLog`] would, on a machine whose ring this process may not read: the journal's probe brings the
+/// kernel's lines.
+#[derive(Debug, Default)]
+pub struct StoodIn {
+    is_said: bool,
+}
+
+impl Probe for StoodIn {
+    fn spec(&self) -> &'static ProbeSpec {
+        &SPEC
+    }
+
+    fn collect<'a>(&'a mut self, _host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
+        Box::pin(async move {
+            if !self.is_said {
+                self.is_said = true;
+                tracing::info!("the kernel log is not readable here; the journal stands in");
+            }
+            let mut batch = Batch::of(SPEC.name);
+            let why = "not readable here, the journal stands in: see journal.gaps";
+            batch.missing(&GAPS.spec, MissingReason::NotHere(why.into()));
+            Ok(batch)
+        })
+    }
 }
 
 impl KernelLog<KmsgFile> {
@@ -132,6 +164,13 @@ impl<R: Ring> Probe for KernelLog<R> {
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
         // Reading the device never waits, so it needs no thread of its own; nothing is awaited, so nothing is lost.
         Box::pin(async move { self.read(host, clock::now(), clock::asleep()) })
+    }
+
+    fn stirred(&mut self) -> BoxFuture<'_, ()> {
+        match &self.ring {
+            Some(ring) => ring.written(),
+            None => Box::pin(std::future::pending()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be done to a node, each a guard whose end is the repair.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -96,6 +96,58 @@ impl Drop for Stopped<'_> {
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
             eprintln!("{} did not start again: {errors}", self.unit);
+        }
+    }
+}
+
+/// The node's bus drops what PID 1 answers: calls reach it, and whoever asked waits for ever.
+///
+/// Once this ends, later calls are answered; what was lost stays lost.
+pub struct LostReplies<'node> {
+    node: &'node Node,
+}
+
+const POLICY_FILE: &str = "/etc/dbus-1/system.d/lab-lost-replies.conf";
+const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><policy context="mandatory">
+ <deny receive_sender="org.freedesktop.systemd1" receive_requested_reply="true" receive_type="method_return"/>
+ <deny receive_sender="org.freedesktop.systemd1" receive_requested_reply="true" receive_type="error"/>
+</policy></busconfig>
+"#;
+
+impl<'node> LostReplies<'node> {
+    /// Drops the answers from now on.
+    pub fn on(node: &'node Node) -> Self {
+        let write = "printf '%s' \"$1\" > \"$2\"";
+        node.output(&["sh", "-c", write, "write", POLICY, POLICY_FILE]);
+        let lost = Self { node };
+        let reloaded = lost.reload();
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        lost
+    }
+
+    fn reload(&self) -> Output {
+        let daemon = [
+            "org.freedesktop.DBus",
+            "/org/freedesktop/DBus",
+            "org.freedesktop.DBus",
+        ];
+        let call = [
+            &["busctl", "--timeout=5", "call"],
+            &daemon[..],
+            &["ReloadConfig"],
+        ];
+        self.node.run(&call.concat())
+    }
+}
+
+impl Drop for LostReplies<'_> {
+    fn drop(&mut self) {
+        self.node.run(&["rm", "-f", POLICY_FILE]);
+        let reloaded = self.reload();
+        if !reloaded.status.success() {
+            eprintln!("the bus policy could not be taken back: {reloaded:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! own; dropping it, or the death of the test, ends everything.
 
 pub mod fault;
+pub mod qemu;
 pub mod root;
 
 // Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
@@ -24,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binaries::multi_call;
@@ -108,19 +110,7 @@ impl Node {
 
     /// Waits until kubelet reports Ready; the time since the call.
     pub fn await_ready(&mut self, plane: &ControlPlane) -> Duration {
-        let (admin, path) = (plane.admin(), format!("/api/v1/nodes/{}", self.name));
-        let process = &mut self.process;
-        until(&format!("{} is Ready", self.name), READY_WITHIN, || {
-            process.ensure_alive();
-            let node = admin.get(&path).body;
-            let conditions = node["status"]["conditions"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            conditions
-                .iter()
-                .any(|one| one["type"] == "Ready" && one["status"] == "True")
-        })
+        await_ready(&mut self.process, &self.name, plane, READY_WITHIN)
     }
 
     /// Runs a command inside as root; it is killed after 40 s.
@@ -179,11 +169,9 @@ impl Node {
     /// # Errors
     /// The node is off.
     pub fn leader(&self) -> Result<Pid> {
-        let children = children(self.process.pid());
-        children
-            .first()
-            .copied()
-            .with_context(|| format!("{} has no PID 1", self.name))
+        let nspawn = children(self.process.pid()).first().copied();
+        let leader = nspawn.and_then(|nspawn| children(nspawn).first().copied());
+        leader.with_context(|| format!("{} has no PID 1", self.name))
     }
 }
 
@@ -192,13 +180,12 @@ impl Drop for Node {
         if std::thread::panicking() {
             self.keep_records();
         }
-        // Killing nspawn alone would leave it no time to end its PID 1.
+        // nspawn is the first process of a PID namespace: with it everything in there ends.
         for child in children(self.process.pid()) {
             // It may have ended by itself.
             kill(child, Signal::SIGKILL).ok();
         }
-        // It ends with its PID 1, and that only after every other process of the node: killed
-        // earlier, it would leave some that still sit in the cgroups.
+        // `unshare` ends after it, thus after every process that still sits in the cgroups.
         self.process.end_within(GONE_WITHIN);
     }
 }
@@ -233,8 +220,10 @@ fn command(folder: &Path, name: &str, machine: &str, images: &Path) -> Vec<Strin
         .expect("the nodes' file tree")
         .display()
         .to_string();
-    let mut argv: Vec<String> = "unshare --mount --propagation slave env SYSTEMD_SECCOMP=0 sh -c"
-        .split(' ')
+    // A PID namespace around nspawn: killed alone (with its test, say) it would leave its PID 1 behind.
+    let mut argv: Vec<String> = "unshare --mount --propagation slave --pid --fork --kill-child \
+                                 --mount-proc env SYSTEMD_SECCOMP=0 sh -c"
+        .split_whitespace()
         .map(str::to_owned)
         .collect();
     argv.extend([BOOT.to_owned(), "boot.sh".to_owned(), tree]);
@@ -253,6 +242,23 @@ fn command(folder: &Path, name: &str, machine: &str, images: &Path) -> Vec<Strin
         "/lab-init".to_owned(),
     ]);
     argv
+}
+
+fn await_ready(
+    process: &mut Process,
+    name: &str,
+    plane: &ControlPlane,
+    limit: Duration,
+) -> Duration {
+    let (admin, path) = (plane.admin(), format!("/api/v1/nodes/{name}"));
+    until(&format!("{name} is Ready"), limit, || {
+        process.ensure_alive();
+        let node = admin.get(&path).body;
+        let conditions = node["status"]["conditions"].as_array().cloned();
+        let conditions = conditions.unwrap_or_default();
+        let is_ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+        conditions.iter().any(is_ready)
+    })
 }
 
 fn children(parent: Pid) -> Vec<Pid> {

@@ -1,5 +1,5 @@
-//! Against a real systemd as PID 1 (Debian 12 or later). They are left out by name, because PID 1 of a build machine is rarely
-//! one that may be re-executed: run the test binary inside a throw-away container, as root, with `--ignored real_systemd`.
+//! Against a real systemd as PID 1 (Debian 12 or later). They are left out here, because PID 1 of a build machine is rarely one
+//! that may be re-executed: the lab runs this test binary in a node, `cargo test --test lab tests_of_a_real_systemd`.
 
 use super::probe::probe;
 use nodemend::host::command::{self, CommandState, HostCommand, Started};

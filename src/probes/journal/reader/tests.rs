@@ -59,7 +59,7 @@ impl Machine {
     }
 
     fn reader(&self) -> Reader {
-        Reader::new(Box::new(self.store.clone()))
+        Reader::new(Box::new(self.store.clone()), false)
     }
 
     fn run(&self, reader: &mut Reader, moment: &Moment) -> Result<Fresh, ProbeError> {
