@@ -134,7 +134,7 @@ fn named_files_are_missed_and_default_ones_are_not() {
         Err("not-here")
     );
     let none = read(&host, &paths, false, clock::since_1970());
-    assert_eq!(none.err().expect("nothing there").kind(), "unsupported");
+    assert_eq!(none.expect_err("nothing there").kind(), "unsupported");
 }
 
 #[test]
