@@ -9,6 +9,7 @@
 
 mod command_line;
 mod documented;
+mod fuzz;
 mod journald;
 mod metrics;
 mod model;
