@@ -15,6 +15,7 @@ mod metrics;
 mod model;
 mod node;
 mod rules;
+mod simulate;
 mod sources;
 mod systemd;
 mod tidy;
