@@ -11,7 +11,7 @@ use clap::{Arg, Args, Command, FromArgMatches, value_parser};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use nodemend::collectors::TABLE;
-use nodemend::collectors::source::clock;
+use nodemend::host::clock;
 use nodemend::scrape::args::ScrapeArgs;
 use nodemend::scrape::http::{Answer, MetricsRoute, refusal};
 use nodemend::scrape::page::ScrapePage;

@@ -20,6 +20,7 @@
 //! | [`lease`] | slots; the only maker of `Permit` |
 //! | [`steps`], [`executor`] | what can be done to a machine, and the loop that does it, journal first |
 //! | [`report`] | views, audit log, this program's own metrics |
+//! | [`simulate`], [`rehearsal`] | one node's life, and whole clusters, in virtual time |
 //! | [`collectors`], [`exposition`], [`scrape`] | the node's metrics, as node_exporter names them |
 //! | [`host`] | ports to the machine |
 //! | [`app`] | command line, configuration, wiring; it sees all, and nobody sees it |
@@ -44,6 +45,7 @@ pub mod lease;
 pub mod playbook;
 pub mod policy;
 pub mod probes;
+pub mod rehearsal;
 pub mod report;
 pub mod scrape;
 pub mod signal;

@@ -143,6 +143,25 @@ pub enum Command {
     /// The audit log
     #[command(subcommand, after_help = "Example: nodemend audit verify")]
     Audit(AuditCommand),
+    /// Many agents in virtual time: what would a storm do with these limits?
+    #[command(after_help = "Example: nodemend simulate my-cluster.yaml --seeds 1..100")]
+    Simulate(SimulateArgs),
+}
+
+/// Flags of `simulate`.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateArgs {
+    /// The cluster and what happens to it (docs/simulate.md)
+    pub scenario: PathBuf,
+    /// The seed, from which all chance follows [default: the scenario's]
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    pub seed: Option<u64>,
+    /// Once for each seed from A to B; only what breaks is told
+    #[arg(long, value_name = "A..B")]
+    pub seeds: Option<String>,
+    /// Everything that happens, line by line
+    #[arg(long, conflicts_with = "seeds")]
+    pub trace: bool,
 }
 
 /// How to reach the API server.

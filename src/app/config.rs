@@ -32,6 +32,8 @@ pub struct Config {
     pub playbooks_dir: Option<PathBuf>,
     /// Who is trusted to sign playbooks, besides the pinned release keys.
     pub trust: Trust,
+    /// Files with certificates, and directories of such; empty for the usual places.
+    pub certificates: Vec<PathBuf>,
     /// Where the metrics page listens.
     pub listen: SocketAddr,
 }
@@ -98,6 +100,7 @@ impl Default for Config {
             signatures_dir: None,
             playbooks_dir: None,
             trust: Trust::default(),
+            certificates: Vec::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
         }
     }
@@ -148,6 +151,9 @@ impl Config {
         self.playbooks_dir = read_dir(fields, "playbooks", "`playbooks`", problems);
         if let Some(node) = fields.node("trust") {
             self.trust = read_trust(node, problems).unwrap_or_default();
+        }
+        if let Some(node) = fields.node("certificates") {
+            self.certificates = read_certificates(node, problems).unwrap_or_default();
         }
         if let Some(node) = fields.node("listen")
             && let Some(text) = String::from_node(node, problems)
@@ -246,6 +252,19 @@ fn read_dir(
         return None;
     }
     Some(dir)
+}
+
+fn read_certificates(node: &Node, problems: &mut Problems) -> Option<Vec<PathBuf>> {
+    let mut fields = Fields::of(node, "`certificates`", problems)?;
+    let texts: Vec<String> = fields.or_default("paths", problems);
+    let place = fields.node("paths").map_or(node.place, |node| node.place);
+    fields.finish(problems);
+    let paths: Vec<PathBuf> = texts.iter().map(PathBuf::from).collect();
+    for path in paths.iter().filter(|path| !path.is_absolute()) {
+        let text = format!("`{}` must be an absolute path", path.display());
+        problems.add(place, text);
+    }
+    Some(paths)
 }
 
 fn read_trust(node: &Node, problems: &mut Problems) -> Option<Trust> {

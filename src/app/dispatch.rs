@@ -67,6 +67,7 @@ async fn run(common: &Common, command: &Command) -> Result<(String, Exit), Vec<P
         }) => agent::run_by_hand(common, playbook, subject, *dry_run).await,
         Command::Playbook(command) => playbook(common, command).map(|exit| (String::new(), exit)),
         Command::Slot(command) => commands::slot::run(common, command).await,
+        Command::Simulate(args) => commands::simulate::run(common, args),
         Command::Audit(command) => {
             let dir = world::state_dir(common).join("audit");
             let exit = with_streams(common, |streams| {

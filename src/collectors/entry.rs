@@ -19,6 +19,17 @@ pub trait Collector: Send {
     /// *Errors*: why there is nothing or not everything; what was written before stays.
     /// *Cost*: no open and no allocation in the steady state.
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError>;
+
+    /// How many threads of its own hang in the kernel.
+    fn stuck(&self) -> usize {
+        0
+    }
+
+    /// Another one that shares what this one knows, to take its place within the page when its
+    /// thread hangs; `None` where there is nothing to save, or when it would hang as well.
+    fn successor(&self) -> Option<Box<dyn Collector>> {
+        None
+    }
 }
 
 /// One asking of one collector.

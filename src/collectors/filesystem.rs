@@ -2,24 +2,27 @@
 //!
 //! `statfs` hangs where its server or device hangs. This collector runs on a worker; mounts of
 //! kinds that depend on another machine or another process each get a thread of their own
-//! besides, so that a dead one costs its own series only and is asked again once it returns.
+//! besides. Where one of the others hangs, the worker is given up to it and a successor shows the
+//! rest within the same page. A dead mount costs its own series only and is asked again once it
+//! returns.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::statfs::statfs;
 use tokio::sync::Notify;
 
 use crate::collectors::entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::{Filter, Settings};
-use crate::collectors::source::apart::{Apart, Work};
+use crate::collectors::source::apart::Apart;
 use crate::collectors::source::mounts::{Mount, MountTable, major_minor};
 use crate::collectors::source::roots::Root;
+use crate::collectors::source::shared::lock;
+use crate::collectors::source::statfs::{Numbers, Remote, Seat, Why};
 use crate::exposition::family::{Family, Head};
 use crate::exposition::label::Labels;
 use crate::exposition::page::Page;
@@ -67,7 +70,8 @@ const TYPES_INCLUDE: &str = "collector.filesystem.fs-types-include";
 const TIMEOUT: &str = "collector.filesystem.mount-timeout";
 const WORKERS: &str = "collector.filesystem.stat-workers";
 
-/// Kinds that the kernel answers from its own memory. All others may wait for somebody.
+/// Kinds that the kernel answers from its own memory, so that one thread can ask them all. All
+/// others may wait for somebody and are asked beside each other.
 const LOCAL: [&str; 22] = [
     "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "ramfs", "vfat", "msdos", "exfat", "f2fs",
     "jfs", "reiserfs", "nilfs2", "erofs", "squashfs", "iso9660", "udf", "hfsplus", "ntfs3", "zfs",
@@ -116,12 +120,20 @@ pub const ENTRY: Entry = Entry {
 };
 
 struct Filesystem {
+    /// Never locked while a mount is asked, so that a successor can go on.
+    shown: Arc<Mutex<Shown>>,
+    remote: Arc<Apart<Remote>>,
+}
+
+/// The mounts and how they are shown.
+struct Shown {
     root: Root,
     table: MountTable,
     points: Filter,
     types: Filter,
     mounts: Vec<Known>,
-    remote: Apart<Statfs>,
+    /// Those that the worker asks itself.
+    local: Arc<[Arc<Seat>]>,
     heads: [Head; 5],
     error: Head,
     read_only: Head,
@@ -133,38 +145,12 @@ struct Known {
     mount: Mount,
     labels: Labels,
     info: Option<Labels>,
-    seat: Seat,
+    seat: Arc<Seat>,
+    /// The work that asks it, for a mount with a thread of its own.
+    remote: Option<u64>,
     numbers: Result<Numbers, Why>,
     /// The labels with the reason of an error, made when it first happens.
     failed: Option<(Why, Labels)>,
-}
-
-enum Seat {
-    Local(PathBuf),
-    Remote(u64),
-}
-
-type Numbers = [f64; 5];
-
-/// Why there are no numbers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    Failed(Errno),
-    Stuck,
-}
-
-/// One `statfs` on a thread of its own.
-struct Statfs {
-    path: PathBuf,
-    numbers: Result<Numbers, Errno>,
-}
-
-impl Work for Statfs {
-    type Order = ();
-
-    fn run(&mut self, (): (), _: &mut Vec<u8>) {
-        self.numbers = numbers(&self.path);
-    }
 }
 
 fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupError> {
@@ -176,50 +162,67 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
     let limit = settings
         .duration(TIMEOUT)?
         .unwrap_or(Duration::from_secs(5));
-    Ok(Box::new(Filesystem {
+    let shown = Shown {
         root: sources.roots.rootfs.clone(),
         table: MountTable::new(&sources.roots.procfs),
         points: filter(POINTS_INCLUDE, POINTS_EXCLUDE)?,
         types: filter(TYPES_INCLUDE, TYPES_EXCLUDE)?,
         mounts: Vec::new(),
-        remote: Apart::new("scrape-statfs", Arc::new(Notify::new())).within(limit),
+        local: Arc::new([]),
         heads: SIZES.each_ref().map(Head::of),
         error: Head::of(&ERROR),
         read_only: Head::of(&READ_ONLY),
         info: Head::of(&MOUNT_INFO),
+    };
+    let remote = Apart::new("scrape-statfs", Arc::new(Notify::new())).within(limit);
+    Ok(Box::new(Filesystem {
+        shown: Arc::new(Mutex::new(shown)),
+        remote: Arc::new(remote),
     }))
 }
 
 impl Collector for Filesystem {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        if self.table.changed() {
-            let mounts = self.table.read()?;
-            self.take(mounts);
+        let mut shown = lock(&self.shown);
+        if shown.table.changed() {
+            let mounts = shown.table.read()?;
+            shown.take(mounts, &self.remote);
         }
-        self.remote.begin(turn.number, (), |_| true);
-        for known in &mut self.mounts {
-            if let Seat::Local(path) = &known.seat {
-                known.numbers = numbers(path).map_err(Why::Failed);
-            }
+        let local = Arc::clone(&shown.local);
+        drop(shown);
+        self.remote.begin(turn.number, turn.number, |_| true);
+        for seat in local.iter() {
+            seat.ask(turn.number);
         }
         self.remote.settle();
-        for known in &mut self.mounts {
-            if let Seat::Remote(id) = known.seat {
-                let looked = self
-                    .remote
-                    .look(id, |done| done.numbers.map_err(Why::Failed));
-                known.numbers = looked.unwrap_or(Err(Why::Stuck));
-            }
+        let mut shown = lock(&self.shown);
+        for known in &mut shown.mounts {
+            known.numbers = known.seat.answer(turn.number);
             known.note_error();
         }
-        self.write(turn.page);
+        shown.write(turn.page);
         Ok(())
+    }
+
+    fn stuck(&self) -> usize {
+        self.remote.stuck()
+    }
+
+    fn successor(&self) -> Option<Box<dyn Collector>> {
+        // Whoever holds the lock hangs in reading the mount table: another would hang too.
+        let is_free = self.shown.try_lock().is_ok();
+        is_free.then(|| {
+            Box::new(Filesystem {
+                shown: Arc::clone(&self.shown),
+                remote: Arc::clone(&self.remote),
+            }) as Box<dyn Collector>
+        })
     }
 }
 
-impl Filesystem {
+impl Shown {
     /// Takes a new mount table and keeps what is known of the mounts that stayed.
-    fn take(&mut self, mounts: Vec<Mount>) {
+    fn take(&mut self, mounts: Vec<Mount>, remote: &Apart<Remote>) {
         let mut old = std::mem::take(&mut self.mounts);
         old.sort_unstable_by(|a, b| a.mount.cmp(&b.mount));
         let mut old: Vec<Option<Known>> = old.into_iter().map(Some).collect();
@@ -239,14 +242,16 @@ impl Filesystem {
                 .ok()
                 .and_then(|place| old.get_mut(place))
                 .and_then(Option::take);
-            let known = kept.unwrap_or_else(|| self.meet(mount));
+            let known = kept.unwrap_or_else(|| self.meet(mount, remote));
             self.mounts.push(known);
         }
         for known in old.into_iter().flatten() {
-            if let Seat::Remote(id) = known.seat {
-                self.remote.remove(id);
+            if let Some(id) = known.remote {
+                remote.remove(id);
             }
         }
+        let local = self.mounts.iter().filter(|known| known.remote.is_none());
+        self.local = local.map(|known| Arc::clone(&known.seat)).collect();
     }
 
     /// A mount point without the prefix under which the host's root is seen.
@@ -263,18 +268,12 @@ impl Filesystem {
         })
     }
 
-    fn meet(&self, mount: Mount) -> Known {
+    fn meet(&self, mount: Mount, remote: &Apart<Remote>) -> Known {
         let below = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
         let path = self.root.path().join(Path::new(OsStr::from_bytes(below)));
         let is_local = LOCAL.iter().any(|kind| kind.as_bytes() == mount.kind);
-        let seat = if is_local {
-            Seat::Local(path)
-        } else {
-            Seat::Remote(self.remote.add(Statfs {
-                path,
-                numbers: Err(Errno::EAGAIN),
-            }))
-        };
+        let seat = Seat::new(path);
+        let remote = (!is_local).then(|| remote.add(Remote(Arc::clone(&seat))));
         let info = major_minor(&mount.number).map(|(major, minor)| {
             Labels::new(&[
                 ("device", &mount.device),
@@ -289,6 +288,7 @@ impl Filesystem {
             info,
             mount,
             seat,
+            remote,
             numbers: Err(Why::Stuck),
             failed: None,
         }
@@ -365,16 +365,4 @@ fn mount_labels(mount: &Mount, error: Option<&str>) -> Labels {
         ("mountpoint", &mount.point),
     ]);
     Labels::new(&pairs)
-}
-
-fn numbers(path: &Path) -> Result<Numbers, Errno> {
-    let stat = statfs(path)?;
-    let block = stat.block_size() as f64;
-    Ok([
-        stat.blocks() as f64 * block,
-        stat.blocks_free() as f64 * block,
-        stat.blocks_available() as f64 * block,
-        stat.files() as f64,
-        stat.files_free() as f64,
-    ])
 }

@@ -14,7 +14,7 @@ use crate::exposition::family::Family;
 const TEMPERATURE: Family = Family::gauge("node_thermal_zone_temp", "Zone temperature in Celsius")
     .from("/sys/class/thermal/thermal_zone<n>/temp")
     .unit("celsius")
-    .differs("a zone that cannot be read is left out; newer node_exporters show it as 0");
+    .differs("a zone that cannot be read is left out, as in node_exporter 1.12; with 1.5 it takes the whole collector");
 const CURRENT: Family = Family::gauge(
     "node_cooling_device_cur_state",
     "Current throttle state of the cooling device",

@@ -1,8 +1,11 @@
 //! The few file operations that the journal needs, so that tests can fail each of them.
 
+use super::journal::JournalError;
+use crate::host::BoxFuture;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// A journal file, open for appending.
 pub trait JournalFile: Send {
@@ -62,7 +65,17 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As for any file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Does work on this disk off the async thread, because a dying disk holds a sync for minutes. `None`: it has not ended
+    /// within `limit`, and may yet.
+    fn work(&self, work: Work, limit: Duration) -> BoxFuture<'_, Option<Result<(), JournalError>>> {
+        let work = tokio::task::spawn_blocking(work);
+        Box::pin(async move { tokio::time::timeout(limit, work).await.ok()?.ok() })
+    }
 }
+
+/// Work that ends when it is durable.
+pub type Work = Box<dyn FnOnce() -> Result<(), JournalError> + Send>;
 
 /// The machine's own disk.
 #[derive(Debug, Clone, Copy, Default)]

@@ -19,6 +19,8 @@ mod record;
 mod ride;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod rig_lease;
 mod runner;
 #[cfg(test)]
 mod runner_tests;
@@ -26,7 +28,7 @@ mod soak;
 mod witness;
 
 pub use course::{Course, Leg};
-pub use disk::{Disk, HostDisk, JournalFile};
+pub use disk::{Disk, HostDisk, JournalFile, Work};
 pub use entry::{
     BootId, Entry, FAILED_UNITS_BEFORE, Fault, MAX_FAULT_BYTES, MAX_RECEIPT_BYTES, Next, Opening,
     Outcome, Receipt, StepIx,

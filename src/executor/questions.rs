@@ -5,6 +5,7 @@ use super::entry::{Fault, MAX_RECEIPT_BYTES, Receipt, StepIx};
 use super::ride::{PATIENCE, PAUSE, Ride};
 use super::runner::Rein;
 use crate::document::format_span;
+use crate::host::clock::within;
 use crate::lease::RENEW_EVERY;
 use crate::playbook::Guard;
 use crate::steps::{StepError, Tri};
@@ -49,6 +50,29 @@ impl Ride<'_> {
                 }
             }
             Some(Guard::None) | None => Ok(()),
+        }
+    }
+
+    /// Looks for an open breaker, freshly; why the run has to end here. One that cannot be read is asked for until patience
+    /// ends, and then counts as open.
+    pub(super) async fn ask_breakers(&self) -> Option<String> {
+        let Some(permit) = &self.permit else {
+            return Some("there is no permit".into());
+        };
+        let began = self.now();
+        loop {
+            let asked = self.with_slot(self.runner.lease.breakers(permit)).await;
+            let error = match asked {
+                Ok(open) => return open,
+                Err(error) => error,
+            };
+            if *self.reins.borrow() != Rein::Go || self.now().since(began) >= PATIENCE {
+                return Some(format!(
+                    "nobody can tell whether a breaker is open: {error}"
+                ));
+            }
+            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "the breakers cannot be read");
+            self.runner.site.clock.sleep(PATIENCE / 6).await;
         }
     }
 
@@ -122,10 +146,10 @@ impl Ride<'_> {
         leg: &Leg,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, Fault> {
-        match tokio::time::timeout(leg.timeout, work).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Fault::new(error.kind(), error.in_full())),
-            Err(_) => Err(Fault::new(
+        match within(&*self.runner.site.clock, leg.timeout, work).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(Fault::new(error.kind(), error.in_full())),
+            None => Err(Fault::new(
                 "timeout",
                 format!(
                     "{} did not end within {}",

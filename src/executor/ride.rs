@@ -9,7 +9,7 @@ use super::runner::{Halt, Rein, RunEnd, Runner};
 use super::soak::{Soak, SoakState};
 use super::witness::RunEvent;
 use crate::document::format_span;
-use crate::lease::{Grounds, Permit};
+use crate::lease::{Grounds, Permit, Phase, RENEW_EVERY};
 use crate::policy::RunId;
 use crate::signal::Uptime;
 use crate::steps::{Ticket, Verified};
@@ -22,6 +22,8 @@ use tokio::sync::watch;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it asks meanwhile.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is tried to write a run's end into the slot that it keeps.
+const KEEP_TRIES: u32 = 4;
 /// How long a durable write may take before the disk counts as hanging. A loaded spinning disk needs seconds.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -95,15 +97,12 @@ impl Ride<'_> {
         let journal = Arc::clone(&self.journal);
         let (at, entry) = (event.at, event.entry.clone());
         let uid = self.permit.as_ref().map(Permit::uid);
-        // Off the async thread: a dying disk holds a sync for minutes.
-        let append = tokio::task::spawn_blocking(move || {
+        let append = Box::new(move || {
             let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
             journal.append(at, uid.as_deref().unwrap_or(""), &entry)
         });
-        match tokio::time::timeout(WRITE_LIMIT, append).await {
-            Ok(Ok(written)) => written?,
-            Ok(Err(_)) | Err(_) => return Err(Halt::Hangs),
-        }
+        let written = self.runner.disk.work(append, WRITE_LIMIT).await;
+        written.ok_or(Halt::Hangs)??;
         self.run = after;
         if !is_intent {
             self.runner.witness.note(&event).await?;
@@ -180,6 +179,16 @@ impl Ride<'_> {
                 return Ok(None);
             }
         };
+        // Still a boundary: nothing of this step was done or promised.
+        if let Some(why) = self.ask_breakers().await {
+            // A rein that was pulled meanwhile says better why, and may only mean to leave.
+            let is_reined = *self.reins.borrow() != Rein::Go;
+            return if is_reined {
+                Ok(None)
+            } else {
+                self.close(self.cut_short(why)).await.map(Some)
+            };
+        }
         let entry = Entry::Began {
             step,
             receipt: receipt.clone(),
@@ -371,8 +380,9 @@ impl Ride<'_> {
         let freed = match (grounds, self.permit.take()) {
             (Some(grounds), Some(permit)) => self.runner.lease.release(permit, grounds).await,
             (Some(grounds), None) => self.runner.lease.tidy_up(self.id, grounds).await,
-            (None, _) => {
+            (None, permit) => {
                 tracing::info!(run = %self.id, "slot kept: the node counts as disturbed until it is mended");
+                self.keep(permit, &outcome).await;
                 Ok(())
             }
         };
@@ -381,5 +391,23 @@ impl Ride<'_> {
             tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not freed");
         }
         Ok(RunEnd::Closed(outcome))
+    }
+
+    /// Says in the slot how the run ended, so that others count it. The slot is kept whether or not that can be written.
+    async fn keep(&self, permit: Option<Permit>, outcome: &Outcome) {
+        let phase = match outcome {
+            Outcome::Failed { .. } | Outcome::NeedsHuman { .. } => Phase::Failed,
+            Outcome::Mended | Outcome::Untouched { .. } | Outcome::Stopped { .. } => Phase::Stopped,
+        };
+        let Some(permit) = permit else { return };
+        for _ in 0..KEEP_TRIES {
+            match self.runner.lease.keep(&permit, phase).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "the kept slot does not say how the run ended");
+                }
+            }
+            self.runner.site.clock.sleep(RENEW_EVERY).await;
+        }
     }
 }

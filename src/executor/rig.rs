@@ -4,6 +4,7 @@ use super::course::{Course, Leg};
 use super::disk::{Disk, HostDisk, JournalFile};
 use super::entry::{BootId, Opening, Receipt};
 use super::outline::{Outline, StepShape, UndoWay};
+use super::rig_lease::{Breakers, Guarded};
 use super::runner::{Rein, RunEnd, Runner};
 use super::witness::{RunEvent, Witness, WitnessError};
 use crate::host::clock::Clock;
@@ -311,6 +312,7 @@ pub(super) struct Rig {
     pub memory: Arc<Memory>,
     pub disk: FrailDisk,
     pub reins: watch::Sender<Rein>,
+    pub breakers: Breakers,
 }
 
 impl Rig {
@@ -338,6 +340,7 @@ impl Rig {
                 limit: usize::MAX,
             }),
             reins: watch::Sender::new(Rein::Go),
+            breakers: Breakers::default(),
         }
     }
 
@@ -401,7 +404,10 @@ impl Rig {
                 oracle: self.answers.clone(),
                 clock: Arc::clone(&clock),
             },
-            lease: Arc::new(Keeper::new(slots, clock)),
+            lease: Arc::new(Guarded {
+                inner: Keeper::new(slots, clock),
+                breakers: Arc::clone(&self.breakers),
+            }),
             witness: self.memory.clone(),
             disk: Arc::new(self.disk.clone()),
             folder: self.folder.path().join("journal"),

@@ -290,3 +290,56 @@ async fn a_run_that_does_nothing_never_frees_the_slot_that_a_failed_one_kept() {
     process.tidy_up(&shelf).await.expect("nothing to do");
     assert!(rig.holds_slot(), "I11, also at the next start");
 }
+
+#[tokio::test]
+async fn a_breaker_that_opens_ends_the_run_at_the_step_boundary() {
+    // Before the first step: nothing was touched, so the slot is freed.
+    let rig = Rig::of(&[BACK, BACK]);
+    rig.breakers
+        .lock()
+        .expect("breakers")
+        .push_back(Ok(Some("breaker-stop".into())));
+    let ended = outcome(rig.treat().await);
+    assert!(
+        matches!(&ended, Outcome::Untouched { why } if why == "breaker-stop"),
+        "{ended:?}"
+    );
+    assert_eq!(rig.world.lock().expect("world").effects, [0, 0]);
+    assert_eq!(rig.kinds(), ["run-opened", "run-closed"], "no intent");
+    assert!(!rig.holds_slot());
+    // Between two steps: the first is verified, the second never begins, and the slot is kept.
+    let rig = Rig::of(&[BACK, BACK]);
+    rig.breakers
+        .lock()
+        .expect("breakers")
+        .extend([Ok(None), Ok(Some("breaker-stop".into()))]);
+    let ended = outcome(rig.treat().await);
+    assert!(
+        matches!(&ended, Outcome::Stopped { why } if why == "breaker-stop"),
+        "{ended:?}"
+    );
+    assert_eq!(rig.world.lock().expect("world").effects, [1, 0]);
+    assert!(rig.holds_slot(), "I11");
+}
+
+#[tokio::test]
+async fn breakers_that_cannot_be_read_stop_the_run_and_are_asked_again_first() {
+    let silent = || Err("the API server is away".to_owned());
+    let rig = Rig::of(&[BACK]);
+    rig.breakers
+        .lock()
+        .expect("breakers")
+        .extend([silent(), silent(), Ok(None)]);
+    assert_eq!(outcome(rig.treat().await), Outcome::Mended);
+    let rig = Rig::of(&[BACK]);
+    rig.breakers
+        .lock()
+        .expect("breakers")
+        .extend((0..100).map(|_| silent()));
+    let ended = outcome(rig.treat().await);
+    assert!(
+        matches!(&ended, Outcome::Untouched { why } if why.contains("nobody can tell whether a breaker is open")),
+        "{ended:?}"
+    );
+    assert_eq!(rig.world.lock().expect("world").effects, [0]);
+}

@@ -3,6 +3,7 @@
 use super::BoxFuture;
 use crate::signal::{Timestamp, Uptime, Wall};
 use nix::time::{ClockId, clock_gettime};
+use std::future::Future;
 use std::time::Duration;
 
 /// Both clocks, now. CLOCK_BOOTTIME counts suspend, which Rust's and tokio's `Instant` do not.
@@ -23,6 +24,16 @@ pub fn asleep() -> Duration {
     read(ClockId::CLOCK_BOOTTIME).saturating_sub(awake)
 }
 
+/// Time since boot without suspend, for how long something took. Read through the vDSO: no system call.
+pub fn monotonic() -> Duration {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Time since 1970. Read through the vDSO: no system call.
+pub fn since_1970() -> Duration {
+    read(ClockId::CLOCK_REALTIME)
+}
+
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()
 }
@@ -34,6 +45,27 @@ pub trait Clock: Send + Sync {
 
     /// Ends after `span`. In suspend it stands still, so whoever waits asks [`Clock::now`] again afterwards.
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
+
+    /// Ends when a call has used up its time. Apart from [`Clock::sleep`], because a clock that is turned by hand passes
+    /// over a sleep at once, and every call would be late.
+    fn alarm(&self, span: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+}
+
+/// What `work` gives, or `None` if it has not ended within `span` by this clock.
+///
+/// *Cancel safety*: as `work`, which is dropped when its time is up.
+pub async fn within<T>(
+    clock: &dyn Clock,
+    span: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = clock.alarm(span) => None,
+    }
 }
 
 /// The machine's own clocks.

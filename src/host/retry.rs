@@ -42,10 +42,14 @@ pub async fn persist(cluster: &dyn Cluster, call: Call) -> Result<Value, ApiErro
 /// A span from nothing up to `most`, different on every call and on every node: what many agents do at the same moment is
 /// spread out by it. Not for secrets.
 pub fn spread(salt: &str, most: Duration) -> Duration {
+    most.mul_f64(share(salt))
+}
+
+/// A number from 0 up to 1, different on every call and on every node. Not for secrets.
+pub fn share(salt: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     salt.hash(&mut hasher);
     std::process::id().hash(&mut hasher);
     clock::now().uptime.since_boot().hash(&mut hasher);
-    let share = (hasher.finish() % 10_000) as f64 / 10_000.0;
-    most.mul_f64(share)
+    (hasher.finish() % 10_000) as f64 / 10_000.0
 }

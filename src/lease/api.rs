@@ -3,25 +3,32 @@
 //!
 //! Nothing is repeated here: the slot machine decides what an uncertain answer means.
 
-use super::domains::{self, Claim, KIND_LABEL, Limits, SIGNATURE_LABEL, Turn};
+use super::breakers::{Agents, SlotFacts};
+use super::domains;
 use super::error::LeaseError;
 use super::exchange::{Answer, Found, HOLD, Refusal, Request, Want};
-use super::keeper::{SlotStore, Tag};
+use super::keeper::{Phase, SlotStore, Tag};
+use super::limits::Limits;
 use super::name::SlotName;
-use super::objects::{SlotLease, micro_time, no, number_of, unproved, written};
+use super::objects::{
+    INSTANCE, KIND_LABEL, SlotLease, micro_time, no, number_of, unproved, written,
+};
+use super::queue::SIGNATURE_LABEL;
+use super::waiting::Standing;
+use crate::host::BoxFuture;
+use crate::host::clock::{Clock, HostClock};
 use crate::host::cluster::{ApiError, Call, Cluster, Fields, NodeView, Resource, Verb};
-use crate::host::{BoxFuture, clock};
 use crate::policy::{Cleared, RunId};
+use crate::signal::Uptime;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How many objects one page of a list holds.
 const PAGE: &str = "500";
 /// How many pages are read: 10,000 claims. More means that nobody should start anything.
 const MAX_PAGES: usize = 20;
-/// The DaemonSet of the agents: how many nodes should have one.
-const DAEMON_SET: &str = "nodemend";
 
 /// Who hears of slots beside the run, and what the slot carries for it.
 pub trait SlotWitness: Send + Sync {
@@ -38,46 +45,71 @@ pub trait SlotWitness: Send + Sync {
 /// Slots of one node in the API server.
 pub struct ApiSlots {
     cluster: Arc<dyn Cluster>,
-    namespace: String,
-    node: String,
+    pub(super) namespace: String,
+    pub(super) node: String,
+    /// Which agent of the node this is: kept in its state directory, so that a second one cannot take this one's slots.
+    instance: String,
     witness: Arc<dyn SlotWitness>,
+    pub(super) clock: Arc<dyn Clock>,
     scene: Mutex<Scene>,
 }
 
-/// What this attempt has read so far.
+/// What was read last, and what is known of the wait.
 #[derive(Default)]
-struct Scene {
+pub(super) struct Scene {
     owner: Option<Owner>,
-    signature: String,
-    limits: Limits,
-    wants: Vec<Want>,
-    taken: BTreeSet<SlotName>,
+    pub(super) signature: String,
+    pub(super) limits: Option<Limits>,
+    pub(super) slots: Vec<SlotFacts>,
+    pub(super) taken: BTreeSet<SlotName>,
     /// The runs in this node's slots, and whether they took them over from one before.
     own: Vec<(String, bool)>,
     inherited: bool,
+    /// The digests of runs that failed under this node's slots.
+    failed: Vec<String>,
+    /// This process made a claim, or found its own.
+    pub(super) is_claimed: bool,
+    pub(super) standing: Standing,
+    pub(super) looks: u32,
+    /// How many looks in a row saw a free slot that nobody took.
+    pub(super) patience: u32,
+    /// How many agents there are, and when that was read.
+    pub(super) agents: Option<(Agents, Uptime)>,
+    /// How long the server asked to be left alone.
+    pub(super) leave_alone: Option<Duration>,
 }
 
 #[derive(Clone)]
-struct Owner {
+pub(super) struct Owner {
     uid: String,
-    domains: Vec<Arc<str>>,
+    pub(super) domains: Vec<Arc<str>>,
 }
 
 impl ApiSlots {
-    /// The slots of `node`, in `namespace`. Nothing can be had before [`ApiSlots::meet`].
+    /// The slots of `node`, in `namespace`, for its agent `instance`. Nothing can be had before [`ApiSlots::meet`].
     pub fn new(
         cluster: Arc<dyn Cluster>,
         namespace: &str,
         node: &str,
+        instance: &str,
         witness: Arc<dyn SlotWitness>,
     ) -> Self {
         Self {
             cluster,
             namespace: namespace.to_owned(),
             node: node.to_owned(),
+            instance: instance.to_owned(),
             witness,
+            clock: Arc::new(HostClock),
             scene: Mutex::new(Scene::default()),
         }
+    }
+
+    /// The same by another clock than the machine's.
+    #[must_use]
+    pub fn timed_by(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Takes uid and domains from the own Node as it was just read.
@@ -103,23 +135,63 @@ impl ApiSlots {
         Ok(limits)
     }
 
-    /// Takes the claim back: the node waits no longer.
+    /// Takes the claim back: the node waits no longer. Without a claim it costs one call; another agent's stays.
     ///
     /// # Errors
-    /// The server refused or did not answer; the next claim of this node finds the old one.
-    pub async fn withdraw(&self) -> Result<(), ApiError> {
+    /// The server refused or did not answer, or the claim is another agent's.
+    pub async fn withdraw(&self) -> Result<(), LeaseError> {
+        let claim = match self
+            .send(self.call(Verb::Get, Resource::Leases, &self.node))
+            .await
+        {
+            Ok(claim) => claim,
+            Err(error) if error.is_missing() => {
+                self.scene().is_claimed = false;
+                return Ok(());
+            }
+            Err(error) => return Err(unproved(error)),
+        };
+        let fields = Fields::of(&claim, "Lease");
+        fields.ensure_kind().map_err(unproved)?;
+        let instance = fields.maybe_text(INSTANCE).map_err(unproved)?;
+        self.ensure_mine(&self.node, instance.unwrap_or_default())?;
+        let uid = fields.text("/metadata/uid").map_err(unproved)?;
+        // What is deleted is what was looked at.
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid },
+        });
         let call = self.call(Verb::Delete, Resource::Leases, &self.node);
-        match self.cluster.call(call).await {
-            Err(error) if !error.is_missing() => Err(error),
-            _ => Ok(()),
+        match self.send(call.sending(options)).await {
+            Err(error) if !error.is_missing() => Err(unproved(error)),
+            _ => {
+                self.scene().is_claimed = false;
+                Ok(())
+            }
         }
     }
 
-    fn scene(&self) -> MutexGuard<'_, Scene> {
+    /// Whether this process has a claim standing.
+    pub fn is_claimed(&self) -> bool {
+        self.scene().is_claimed
+    }
+
+    /// An error unless `instance` is this agent's: a slot or claim of this Node that it did not make is never touched.
+    pub(super) fn ensure_mine(&self, name: &str, instance: &str) -> Result<(), LeaseError> {
+        if instance == self.instance && !instance.is_empty() {
+            return Ok(());
+        }
+        Err(LeaseError::OtherInstance {
+            object: format!("{}/{name}", self.namespace),
+            theirs: instance.to_owned(),
+            ours: self.instance.clone(),
+        })
+    }
+
+    pub(super) fn scene(&self) -> MutexGuard<'_, Scene> {
         self.scene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn owner(&self) -> Result<Owner, LeaseError> {
+    pub(super) fn owner(&self) -> Result<Owner, LeaseError> {
         self.scene()
             .owner
             .clone()
@@ -128,16 +200,35 @@ impl ApiSlots {
             })
     }
 
-    fn call(&self, verb: Verb, resource: Resource, name: &str) -> Call {
+    pub(super) fn call(&self, verb: Verb, resource: Resource, name: &str) -> Call {
         Call::new(verb, resource, &self.namespace, name)
     }
 
+    /// Sends a call once; a wish of the server to be left alone is kept for the next rest.
+    pub(super) async fn send(&self, call: Call) -> Result<Value, ApiError> {
+        let answer = self.cluster.call(call).await;
+        if let Err(error) = &answer
+            && let Some(wait) = error.retry_after()
+        {
+            self.scene().leave_alone = Some(wait);
+        }
+        answer
+    }
+
     /// All objects of a list, page by page.
-    async fn list(&self, call: Call) -> Result<Vec<Value>, ApiError> {
+    pub(super) async fn list(&self, call: Call) -> Result<Vec<Value>, ApiError> {
         let mut all = Vec::new();
         let mut next = call.clone().with("limit", PAGE);
         for _ in 0..MAX_PAGES {
-            let mut page = self.cluster.call(next).await?;
+            let mut page = self.send(next).await?;
+            let kind = format!("{}List", call.resource.kind());
+            if let Some(other) = page.get("kind").filter(|one| **one != *kind) {
+                let shown: String = other.to_string().chars().take(60).collect();
+                return Err(ApiError::Garbled {
+                    what: call.what(),
+                    why: format!("kind is {shown}, not {kind}"),
+                });
+            }
             let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
                 return Err(ApiError::Garbled {
                     what: call.what(),
@@ -163,18 +254,7 @@ impl ApiSlots {
         if let Some(breaker) = &limits.breaker {
             return Err(LeaseError::Refused(Refusal::NotYourTurn(breaker.clone())));
         }
-        let wants: Vec<Want> = owner
-            .domains
-            .iter()
-            .map(|domain| {
-                let cap = limits.cap(domain);
-                Want {
-                    domain: Arc::clone(domain),
-                    cap,
-                    first: number_of(&self.node).checked_rem(cap).unwrap_or(0),
-                }
-            })
-            .collect();
+        let wants = self.wants_under(&owner, &limits);
         // Without any slot ever there is nothing to queue for.
         if let Some(none) = wants.iter().find(|want| want.cap == 0) {
             return Err(LeaseError::Refused(Refusal::Full {
@@ -184,39 +264,77 @@ impl ApiSlots {
         }
         let mut scene = self.scene();
         scene.signature = cleared.proposal().signature.to_string();
-        scene.limits = limits;
-        scene.wants = wants.clone();
+        scene.limits = Some(limits);
         Ok(wants)
     }
 
-    async fn read_own(&self, run: Option<RunId>) -> Result<Vec<Found>, LeaseError> {
+    /// The domains in which this node needs a slot, with their caps.
+    pub(super) fn wants_under(&self, owner: &Owner, limits: &Limits) -> Vec<Want> {
+        let want = |domain: &Arc<str>| {
+            let cap = limits.cap(domain);
+            Want {
+                domain: Arc::clone(domain),
+                cap,
+                first: number_of(&self.node).checked_rem(cap).unwrap_or(0),
+            }
+        };
+        owner.domains.iter().map(want).collect()
+    }
+
+    /// Reads all slots; those of this Node are given.
+    ///
+    /// # Errors
+    /// They cannot be read, one is garbled, or one of this Node is another agent's.
+    pub(super) async fn read_slots(&self) -> Result<Vec<SlotLease>, LeaseError> {
         let owner = self.owner()?;
         let call = self
             .call(Verb::List, Resource::Leases, "")
             .with("labelSelector", format!("{KIND_LABEL}=slot"));
         let items = self.list(call).await.map_err(unproved)?;
-        let mut taken = BTreeSet::new();
-        let (mut own, mut runs) = (Vec::new(), Vec::new());
+        let (mut own, mut facts) = (Vec::new(), Vec::new());
         for item in &items {
             let slot = SlotLease::read(item).map_err(unproved)?;
+            facts.push(slot.facts());
             if slot.holder == self.node && slot.owner == owner.uid {
-                runs.push((slot.run.clone(), slot.inherited));
-                if run.is_none_or(|run| slot.run == run.to_string()) {
-                    own.push(slot.found());
-                }
+                own.push(slot);
             }
-            taken.insert(slot.name);
         }
         let mut scene = self.scene();
-        scene.taken = taken;
-        scene.own = runs;
+        scene.taken = facts.iter().map(|slot| slot.name.clone()).collect();
+        scene.slots = facts;
+        drop(scene);
+        for slot in &own {
+            self.ensure_mine(&slot.name.to_string(), &slot.instance)?;
+        }
         Ok(own)
+    }
+
+    async fn read_own(&self, run: Option<RunId>) -> Result<Vec<Found>, LeaseError> {
+        let own = self.read_slots().await?;
+        let mut scene = self.scene();
+        scene.own = own
+            .iter()
+            .map(|slot| (slot.run.clone(), slot.inherited))
+            .collect();
+        let longest = own.iter().map(|slot| &slot.failed).max_by_key(|f| f.len());
+        scene.failed = longest.cloned().unwrap_or_default();
+        Ok(own
+            .iter()
+            .filter(|slot| run.is_none_or(|run| slot.run == run.to_string()))
+            .map(SlotLease::found)
+            .collect())
     }
 
     /// The object that says that this node holds `name`.
     fn lease(&self, name: &str, labels: Value, tag: &Tag, uid: &str) -> Value {
-        let now = micro_time(clock::now().wall.0);
-        let inherited = self.scene().inherited.to_string();
+        let now = micro_time(self.clock.now().wall.0);
+        let (inherited, mut failed) = {
+            let scene = self.scene();
+            (scene.inherited.to_string(), scene.failed.clone())
+        };
+        if tag.phase == Phase::Failed {
+            failed.push(tag.digest.to_string());
+        }
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": {
@@ -224,7 +342,8 @@ impl ApiSlots {
                 "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid }],
                 "annotations": {
                     "nodemend.io/run": tag.run.to_string(), "nodemend.io/digest": *tag.digest,
-                    "nodemend.io/phase": "mending", "nodemend.io/inherited": inherited, "nodemend.io/audit-head": self.witness.audit_head(),
+                    "nodemend.io/phase": tag.phase.word(), "nodemend.io/failed": failed.join(","), "nodemend.io/inherited": inherited,
+                    "nodemend.io/instance": self.instance, "nodemend.io/audit-head": self.witness.audit_head(),
                 },
             },
             "spec": { "holderIdentity": self.node, "leaseDurationSeconds": HOLD.as_secs(), "renewTime": now },
@@ -235,7 +354,7 @@ impl ApiSlots {
         let owner = self.owner()?;
         let lease = self.lease(name, labels, tag, &owner.uid);
         let call = self.call(Verb::Create, Resource::Leases, "").sending(lease);
-        Ok(match self.cluster.call(call).await {
+        Ok(match self.send(call).await {
             Ok(object) => written(&object),
             Err(error) if error.reason() == "AlreadyExists" => Answer::Taken,
             Err(error) if error.is_final() => Answer::Denied(error.to_string()),
@@ -265,7 +384,7 @@ impl ApiSlots {
         let call = self
             .call(Verb::Update, Resource::Leases, &held.name.to_string())
             .sending(lease);
-        let answer = match self.cluster.call(call).await {
+        let answer = match self.send(call).await {
             Ok(object) => written(&object),
             Err(error) => no(&error),
         };
@@ -291,12 +410,15 @@ impl ApiSlots {
     async fn read(&self, name: &SlotName) -> Result<Answer, LeaseError> {
         let owner = self.owner()?;
         let call = self.call(Verb::Get, Resource::Leases, &name.to_string());
-        let object = match self.cluster.call(call).await {
+        let object = match self.send(call).await {
             Ok(object) => object,
             Err(error) => return Ok(no(&error)),
         };
         let slot = SlotLease::read(&object).map_err(unproved)?;
         let is_ours = slot.holder == self.node && slot.owner == owner.uid && slot.name == *name;
+        if is_ours {
+            self.ensure_mine(&name.to_string(), &slot.instance)?;
+        }
         Ok(if is_ours {
             Answer::Ours(slot.found())
         } else {
@@ -312,7 +434,7 @@ impl ApiSlots {
         let call = self
             .call(Verb::Delete, Resource::Leases, &held.name.to_string())
             .sending(options);
-        let answer = match self.cluster.call(call).await {
+        let answer = match self.send(call).await {
             Ok(_) => Answer::Deleted,
             Err(error) => no(&error),
         };
@@ -322,94 +444,15 @@ impl ApiSlots {
         answer
     }
 
-    async fn claim(&self, tag: &Tag) -> Result<Answer, LeaseError> {
+    /// Makes the claim; one of this Node that stands already serves.
+    pub(super) async fn claim(&self, tag: &Tag) -> Result<Answer, LeaseError> {
         let signature = self.scene().signature.clone();
         let labels = json!({ KIND_LABEL: "claim", SIGNATURE_LABEL: signature });
-        self.create(&self.node, labels, tag).await
-    }
-
-    async fn ask_turn(&self) -> Result<Answer, LeaseError> {
-        let (signature, limits, free, full) = {
-            let scene = self.scene();
-            let scarcest = domains::free_slots(&scene.wants, &scene.taken);
-            let full = scarcest.filter(|(free, _)| *free == 0).map(|(_, want)| {
-                let domain = Arc::clone(&want.domain);
-                Refusal::Full {
-                    domain,
-                    cap: want.cap,
-                }
-            });
-            let free = scarcest.map_or(0, |(free, _)| free);
-            (scene.signature.clone(), scene.limits.clone(), free, full)
-        };
-        let call = self
-            .call(Verb::List, Resource::Leases, "")
-            .with("labelSelector", format!("{KIND_LABEL}=claim"));
-        let items = self.list(call).await.map_err(unproved)?;
-        let claims: Vec<Claim> = items
-            .iter()
-            .map(Claim::read)
-            .collect::<Result<_, _>>()
-            .map_err(unproved)?;
-        let line = self
-            .storm_line(&limits, domains::sick_together(&claims, &signature))
-            .await;
-        let turn = domains::turn_of(&self.node, &signature, &claims, free, line);
-        Ok(Answer::Turn(match turn {
-            Turn::Go => Ok(()),
-            Turn::Wait(why) => Err(full.map_or(why, |full| full.to_string())),
-            Turn::Storm(why) => {
-                self.open_breaker(&signature, &why).await;
-                Err(why)
-            }
-            Turn::NoClaim => {
-                // Left over from another case: without it the next attempt makes the right one.
-                self.withdraw().await.map_err(unproved)?;
-                Err("the claim of this node was for something else and is made anew".to_owned())
-            }
-        }))
-    }
-
-    /// The number of nodes is asked for only where it could matter.
-    async fn storm_line(&self, limits: &Limits, together: u64) -> u64 {
-        if limits.storm_nodes.is_some() || together <= domains::MIN_STORM_NODES {
-            return limits.storm_line(0);
+        let answer = self.create(&self.node, labels, tag).await?;
+        if matches!(answer, Answer::Written { .. } | Answer::Taken) {
+            self.scene().is_claimed = true;
         }
-        let call = self.call(Verb::Get, Resource::DaemonSets, DAEMON_SET);
-        let nodes = match self.cluster.call(call).await {
-            Ok(object) => Fields::of(&object, "DaemonSet")
-                .count("/status/desiredNumberScheduled")
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        limits.storm_line(nodes.unwrap_or_else(|error| {
-            tracing::warn!(
-                error,
-                "the number of agents is not known; the strictest storm line counts"
-            );
-            0
-        }))
-    }
-
-    async fn open_breaker(&self, signature: &str, why: &str) {
-        let name = format!("{}storm-{signature}", domains::BREAKER_PREFIX);
-        let breaker = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": { "name": name, "namespace": self.namespace, "labels": { domains::BREAKER_LABEL: "storm" } },
-            "data": { "reason": why, "signature": signature, "opened-by": self.node },
-        });
-        let call = self
-            .call(Verb::Create, Resource::ConfigMaps, "")
-            .sending(breaker);
-        match self.cluster.call(call).await {
-            Ok(_) => tracing::error!(
-                breaker = name,
-                why,
-                "storm: the breaker is open, no node gets a slot until a person removes it"
-            ),
-            Err(error) if error.reason() == "AlreadyExists" => {}
-            Err(error) => tracing::error!(%error, why, "storm, but the breaker cannot be opened"),
-        }
+        Ok(answer)
     }
 }
 
@@ -438,19 +481,20 @@ impl SlotStore for ApiSlots {
         true
     }
 
+    fn breakers<'a>(&'a self, tag: &'a Tag) -> BoxFuture<'a, Result<Option<String>, LeaseError>> {
+        Box::pin(self.read_breakers(tag))
+    }
+
     fn send<'a>(&'a self, request: Request, tag: &'a Tag) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             let answer = match request {
                 Request::CreateClaim => self.claim(tag).await,
-                Request::AskTurn => self.ask_turn().await,
+                Request::AskTurn => self.ask_turn(tag).await,
                 Request::CreateSlot(name) => self.create_slot(&name, tag).await,
                 Request::ReadSlot(name) => self.read(&name).await,
                 Request::RenewSlot(held) => self.renew(&held, tag).await,
                 Request::DeleteSlot(held) => Ok(self.delete(&held).await),
-                Request::DeleteClaim => Ok(match self.withdraw().await {
-                    Ok(()) => Answer::Deleted,
-                    Err(error) => no(&error),
-                }),
+                Request::DeleteClaim => self.withdraw().await.map(|()| Answer::Deleted),
             };
             answer.unwrap_or_else(|error| Answer::Silent(error.to_string()))
         })

@@ -11,7 +11,10 @@ use crate::policy::RunId;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-struct Silent;
+/// The id of the agents that are meant to know each other's lives: one for each node name.
+pub(super) const INSTANCE: &str = "0d4c7a1e-0000-4000-8000-000000000001";
+
+pub(super) struct Silent;
 
 impl SlotWitness for Silent {
     fn wrote(&self, _outcome: &'static str) {}
@@ -21,23 +24,32 @@ impl SlotWitness for Silent {
     }
 }
 
-struct Scene {
-    server: Arc<FakeCluster>,
+pub(super) struct Scene {
+    pub(super) server: Arc<FakeCluster>,
 }
 
 impl Scene {
-    fn with_limits(data: Value) -> Self {
+    pub(super) fn with_limits(data: Value) -> Self {
         let server = Arc::new(FakeCluster::default());
         server.plant(
             Resource::ConfigMaps,
             json!({ "metadata": { "name": "limits" }, "data": data }),
         );
+        let agents = json!({ "desiredNumberScheduled": 3, "numberUnavailable": 1 });
+        server.plant(
+            Resource::DaemonSets,
+            json!({ "metadata": { "name": "nodemend" }, "status": agents }),
+        );
         Self { server }
     }
 
-    fn agent(&self, node: &str) -> Keeper<Arc<ApiSlots>> {
+    pub(super) fn agent(&self, node: &str) -> Keeper<Arc<ApiSlots>> {
+        self.agent_called(node, INSTANCE)
+    }
+
+    fn agent_called(&self, node: &str, instance: &str) -> Keeper<Arc<ApiSlots>> {
         let cluster: Arc<dyn Cluster> = self.server.clone();
-        let slots = ApiSlots::new(cluster, "nodemend", node, Arc::new(Silent));
+        let slots = ApiSlots::new(cluster, "nodemend", node, instance, Arc::new(Silent));
         slots.meet(&NodeView {
             name: node.to_owned(),
             uid: format!("node-uid-{node}"),
@@ -46,12 +58,12 @@ impl Scene {
         Keeper::new(Arc::new(slots), Arc::new(HandClock::at(100)))
     }
 
-    fn leases(&self) -> Vec<String> {
+    pub(super) fn leases(&self) -> Vec<String> {
         self.server.names(Resource::Leases)
     }
 }
 
-async fn get(agent: &Keeper<Arc<ApiSlots>>, run: u64) -> Result<Permit, LeaseError> {
+pub(super) async fn get(agent: &Keeper<Arc<ApiSlots>>, run: u64) -> Result<Permit, LeaseError> {
     agent.acquire(cleared(), RunId(run)).await
 }
 
@@ -191,6 +203,7 @@ async fn a_create_that_was_made_in_silence_is_found_and_freed() {
     scene.server.plant(
         Resource::Leases,
         json!({ "metadata": { "name": "a", "creationTimestamp": "2026-11-22T09:00:00Z",
+            "annotations": { "nodemend.io/instance": INSTANCE },
             "labels": { "nodemend.io/kind": "claim", "nodemend.io/signature": "test-signature" } } }),
     );
     scene.server.fail(
@@ -311,7 +324,8 @@ async fn a_claim_of_another_case_is_made_anew() {
     let scene = Scene::with_limits(json!({ "cluster": "1" }));
     scene.server.plant(
         Resource::Leases,
-        json!({ "metadata": { "name": "a", "creationTimestamp": "2026-11-22T08:00:00Z",
+        json!({ "metadata": { "name": "a", "uid": "u7", "creationTimestamp": "2026-11-22T08:00:00Z",
+            "annotations": { "nodemend.io/instance": INSTANCE },
             "labels": { "nodemend.io/kind": "claim", "nodemend.io/signature": "other" } } }),
     );
     let agent = scene.agent("a");
@@ -323,8 +337,151 @@ async fn a_claim_of_another_case_is_made_anew() {
 async fn a_node_that_was_not_read_gets_nothing_and_asks_nothing() {
     let scene = Scene::with_limits(json!({ "cluster": "1" }));
     let cluster: Arc<dyn Cluster> = scene.server.clone();
-    let slots = ApiSlots::new(cluster, "nodemend", "a", Arc::new(Silent));
+    let slots = ApiSlots::new(cluster, "nodemend", "a", INSTANCE, Arc::new(Silent));
     let agent = Keeper::new(Arc::new(slots), Arc::new(HandClock::at(100)));
     assert!(get(&agent, 1).await.is_err());
     assert!(scene.server.calls().is_empty());
+}
+
+#[tokio::test]
+async fn answers_of_the_wrong_kind_or_form_give_no_slot() {
+    let nodes = json!({ "kind": "NodeList", "items": [] });
+    let status = json!({ "kind": "Status", "status": "Success" });
+    let answers = [
+        json!(null),
+        json!(7),
+        json!("fine"),
+        json!([]),
+        json!({}),
+        nodes,
+        status,
+        json!({ "items": {} }),
+        json!({ "items": [7] }),
+        json!({ "items": [{}] }),
+        json!({ "items": [{ "kind": "Pod", "metadata": { "name": "limits" } }] }),
+        json!({ "kind": 7, "items": [] }),
+    ];
+    for (verb, resource, what) in [
+        (Verb::List, Resource::ConfigMaps, "ConfigMap"),
+        (Verb::List, Resource::Leases, "Lease"),
+        (Verb::Get, Resource::DaemonSets, "DaemonSet"),
+    ] {
+        for answer in &answers {
+            let scene = Scene::with_limits(json!({ "cluster": "1" }));
+            let says = Failure::Says(answer.clone());
+            scene.server.fail(verb, resource, says);
+            let error = get(&scene.agent("a"), 1).await.expect_err("no slot");
+            let text = error.to_string();
+            assert!(
+                text.contains(what),
+                "{verb:?} {resource:?} {answer}: {text}"
+            );
+            assert!(
+                !scene.leases().contains(&"slot.cluster.0".to_owned()),
+                "{answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_answered_with_something_else_proves_nothing() {
+    for answer in [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!({ "kind": "Status", "status": "Success" }),
+        json!({ "kind": "Pod", "metadata": { "uid": "u", "resourceVersion": "8" } }),
+        json!({ "metadata": { "uid": 7, "resourceVersion": "8" } }),
+        json!({ "metadata": { "uid": "u", "resourceVersion": 8 } }),
+        json!({ "metadata": { "uid": "", "resourceVersion": "8" } }),
+        json!({ "kind": "Lease", "metadata": { "uid": "another", "resourceVersion": "8" } }),
+    ] {
+        let scene = Scene::with_limits(json!({ "cluster": "1" }));
+        let agent = scene.agent("a");
+        let permit = get(&agent, 1).await.expect("a slot");
+        let says = Failure::Says(answer.clone());
+        scene.server.fail(Verb::Update, Resource::Leases, says);
+        assert!(agent.renew(&permit).await.is_err(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn fields_that_nobody_knows_are_ignored() {
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    for (resource, name) in [
+        (Resource::ConfigMaps, "limits"),
+        (Resource::DaemonSets, "nodemend"),
+    ] {
+        let mut object = scene.server.find(resource, name).expect("planted");
+        object["metadata"]["managedFields"] = json!([{ "a": 1 }]);
+        object["status"]["new"] = json!({ "deep": [[[]]] });
+        object["fancy"] = json!(3);
+        scene.server.plant(resource, object);
+    }
+    get(&scene.agent("a"), 1).await.expect("a slot");
+}
+
+fn taken(spec: Value) -> Value {
+    json!({ "metadata": { "name": "slot.cluster.0", "uid": "u9", "resourceVersion": "5",
+        "labels": { "nodemend.io/kind": "slot" }, "annotations": { "nodemend.io/phase": "mending" },
+        "ownerReferences": [{ "kind": "Node", "name": "b", "uid": "node-uid-b" }] }, "spec": spec })
+}
+
+#[tokio::test]
+async fn no_clock_and_no_garbage_in_a_slot_makes_it_free() {
+    // An hour ago, in an hour, at the ends of time, and nonsense: a slot is taken as long as it is there.
+    for spec in [
+        json!({ "holderIdentity": "b", "renewTime": "2026-11-22T08:00:00.000000Z", "leaseDurationSeconds": 60 }),
+        json!({ "holderIdentity": "b", "renewTime": "2026-11-22T10:00:00.000000Z", "leaseDurationSeconds": 60 }),
+        json!({ "holderIdentity": "b", "renewTime": "1970-01-01T00:00:00Z", "leaseDurationSeconds": 0 }),
+        json!({ "holderIdentity": "b", "renewTime": "9999-12-31T23:59:59Z" }),
+        json!({ "holderIdentity": "b", "renewTime": "soon", "leaseDurationSeconds": -1 }),
+        json!({ "holderIdentity": "b", "renewTime": 5, "leaseDurationSeconds": "long" }),
+        json!({ "holderIdentity": "" }),
+        json!({ "holderIdentity": "x".repeat(100_000) }),
+        json!({}),
+    ] {
+        let scene = Scene::with_limits(json!({ "cluster": "1" }));
+        scene.server.plant(Resource::Leases, taken(spec.clone()));
+        let error = get(&scene.agent("a"), 1).await.expect_err("no slot");
+        assert!(
+            error.to_string().contains("slots of domain cluster"),
+            "{error}"
+        );
+        let slot = scene.server.find(Resource::Leases, "slot.cluster.0");
+        assert_eq!(slot, Some(taken(spec)));
+    }
+    // What is no holder at all is refused by object and field.
+    let scene = Scene::with_limits(json!({ "cluster": "2" }));
+    scene
+        .server
+        .plant(Resource::Leases, taken(json!({ "holderIdentity": ["b"] })));
+    let error = get(&scene.agent("a"), 1)
+        .await
+        .expect_err("no slot")
+        .to_string();
+    assert!(
+        error.contains("Lease slot.cluster.0: spec.holderIdentity is a list"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn two_agents_that_claim_one_node_end_with_one_slot_or_none() {
+    // The second has a state directory of its own, so another instance.
+    let scene = Scene::with_limits(json!({ "cluster": "2" }));
+    let first = scene.agent("a");
+    let second = scene.agent_called("a", "0d4c7a1e-0000-4000-8000-000000000002");
+    let permit = get(&first, 1).await.expect("a slot");
+    let error = get(&second, 1).await.expect_err("refused").to_string();
+    assert!(error.contains("Lease nodemend/slot.cluster."), "{error}");
+    assert!(second.recover(cleared(), RunId(1)).await.is_err());
+    second
+        .tidy_up(RunId(1), Grounds::Soaked)
+        .await
+        .expect_err("not its own");
+    first.renew(&permit).await.expect("untouched");
+    first.release(permit, Grounds::Soaked).await.expect("freed");
+    get(&second, 2).await.expect("now it is free");
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a slot.
 
 use super::exchange::Refusal;
+use super::name::SlotName;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,20 @@ pub enum LeaseError {
     Lost {
         /// What was seen.
         why: String,
+    },
+    /// Another agent works for this Node, with another state directory: its slots and claims are not ours.
+    #[error(
+        "Lease {object}: {} (annotation nodemend.io/instance; this agent is {ours}), so it is neither used nor freed; see that one agent runs on this node, then {}",
+        maker(theirs),
+        cure(object)
+    )]
+    OtherInstance {
+        /// Namespace and name of the slot or claim.
+        object: String,
+        /// Whose it is; empty where it does not say.
+        theirs: String,
+        /// Who asks.
+        ours: String,
     },
     /// Another process on this machine holds the lock.
     #[error(
@@ -53,6 +68,24 @@ pub enum LeaseError {
     },
 }
 
+fn maker(instance: &str) -> String {
+    if instance.is_empty() {
+        "it does not say which agent of this node made it".to_owned()
+    } else {
+        let shown: String = instance.chars().take(40).collect();
+        format!("agent {shown} of this node made it")
+    }
+}
+
+fn cure(object: &str) -> String {
+    let (namespace, name) = object.split_once('/').unwrap_or(("", object));
+    if name.parse::<SlotName>().is_ok() {
+        format!("nodemend slot release {name}")
+    } else {
+        format!("kubectl -n {namespace} delete lease {name}")
+    }
+}
+
 impl LeaseError {
     /// A short stable word: the metric label.
     pub fn kind(&self) -> &'static str {
@@ -60,6 +93,7 @@ impl LeaseError {
             LeaseError::Refused(_) => "refused",
             LeaseError::Unproved { .. } => "unproved",
             LeaseError::Lost { .. } => "lost",
+            LeaseError::OtherInstance { .. } => "other-instance",
             LeaseError::OtherAgent { .. } => "other-agent",
             LeaseError::Store { .. } => "store",
             LeaseError::Unreadable { .. } => "unreadable",

@@ -6,7 +6,7 @@ use super::permit::Permit;
 use super::slot::SlotMachine;
 use super::{Grounds, Lease};
 use crate::host::BoxFuture;
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, within};
 use crate::policy::{Cleared, RunId};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +17,30 @@ pub struct Tag {
     pub run: RunId,
     /// The digest of its playbook, where the run is known.
     pub digest: Arc<str>,
+    /// How far the run is.
+    pub phase: Phase,
+}
+
+/// How far the run is that a slot was taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Under way.
+    Mending,
+    /// It ended without mending the node: a casualty.
+    Failed,
+    /// It was told to end before it was done.
+    Stopped,
+}
+
+impl Phase {
+    /// The word in the slot's annotation.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Mending => "mending",
+            Phase::Failed => "failed",
+            Phase::Stopped => "stopped",
+        }
+    }
 }
 
 /// Where slots are kept: files or Lease objects.
@@ -42,6 +66,12 @@ pub trait SlotStore: Send + Sync {
     /// Whether nodes queue up in this store.
     fn claims(&self) -> bool;
 
+    /// Whether a breaker is open now, for a run that holds its slot; why.
+    ///
+    /// # Errors
+    /// Nobody can tell: then nothing disruptive starts.
+    fn breakers<'a>(&'a self, tag: &'a Tag) -> BoxFuture<'a, Result<Option<String>, LeaseError>>;
+
     /// Does what is asked. The keeper bounds it with [`CALL_LIMIT`] and never repeats it by itself.
     fn send<'a>(&'a self, request: Request, tag: &'a Tag) -> BoxFuture<'a, Answer>;
 }
@@ -61,6 +91,10 @@ impl<S: SlotStore + ?Sized> SlotStore for Arc<S> {
 
     fn claims(&self) -> bool {
         (**self).claims()
+    }
+
+    fn breakers<'a>(&'a self, tag: &'a Tag) -> BoxFuture<'a, Result<Option<String>, LeaseError>> {
+        (**self).breakers(tag)
     }
 
     fn send<'a>(&'a self, request: Request, tag: &'a Tag) -> BoxFuture<'a, Answer> {
@@ -104,6 +138,7 @@ impl<S: SlotStore> Keeper<S> {
         let tag = Tag {
             run,
             digest: Arc::clone(&cleared.proposal().playbook.digest),
+            phase: Phase::Mending,
         };
         let machine = Mutex::new(SlotMachine::new(wants, own, self.store.claims()));
         match self.drive(&machine, &tag).await {
@@ -125,20 +160,16 @@ impl<S: SlotStore> Keeper<S> {
             let Action::Send(request) = action else {
                 return action;
             };
-            let call = tokio::time::timeout(CALL_LIMIT, self.store.send(request, tag));
+            let call = within(&*self.clock, CALL_LIMIT, self.store.send(request, tag));
             let answer = call
                 .await
-                .unwrap_or_else(|_| Answer::Silent(format!("no answer within {CALL_LIMIT:?}")));
+                .unwrap_or_else(|| Answer::Silent(format!("no answer within {CALL_LIMIT:?}")));
             lock().answer(answer);
         }
     }
 
-    async fn prove(&self, permit: &Permit) -> Result<(), LeaseError> {
+    async fn write(&self, permit: &Permit, tag: Tag) -> Result<(), LeaseError> {
         let _turn = self.turn.lock().await;
-        let tag = Tag {
-            run: permit.run(),
-            digest: Arc::clone(&permit.cleared().proposal().playbook.digest),
-        };
         permit.with(|machine| {
             machine.forget_call();
             machine.ask_renewal();
@@ -160,6 +191,25 @@ impl<S: SlotStore> Keeper<S> {
     }
 }
 
+fn tag_of(permit: &Permit) -> Tag {
+    Tag {
+        run: permit.run(),
+        digest: Arc::clone(&permit.cleared().proposal().playbook.digest),
+        phase: Phase::Mending,
+    }
+}
+
+/// The domains of slots that are there; none is to be created.
+fn wants_of(own: &[Found]) -> Vec<Want> {
+    own.iter()
+        .map(|found| Want {
+            domain: Arc::from(found.name.domain()),
+            cap: 0,
+            first: 0,
+        })
+        .collect()
+}
+
 fn failure(action: Action) -> LeaseError {
     match action {
         Action::Refused(why) => LeaseError::Refused(why),
@@ -177,7 +227,7 @@ impl<S: SlotStore> Lease for Keeper<S> {
     }
 
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>> {
-        Box::pin(self.prove(permit))
+        Box::pin(self.write(permit, tag_of(permit)))
     }
 
     fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
@@ -191,8 +241,28 @@ impl<S: SlotStore> Lease for Keeper<S> {
         let tag = Tag {
             run,
             digest: Arc::clone(&cleared.proposal().playbook.digest),
+            phase: Phase::Mending,
         };
         Box::pin(self.free(machine, tag))
+    }
+
+    fn breakers<'a>(
+        &'a self,
+        permit: &'a Permit,
+    ) -> BoxFuture<'a, Result<Option<String>, LeaseError>> {
+        Box::pin(async move { self.store.breakers(&tag_of(permit)).await })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        permit: &'a Permit,
+        phase: Phase,
+    ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        let tag = Tag {
+            phase,
+            ..tag_of(permit)
+        };
+        Box::pin(self.write(permit, tag))
     }
 
     fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {
@@ -207,17 +277,11 @@ impl<S: SlotStore> Lease for Keeper<S> {
                 return Ok(());
             }
             tracing::info!(%run, ?grounds, "freeing the slot of an ended run");
-            let wants = own
-                .iter()
-                .map(|found| Want {
-                    domain: Arc::from(found.name.domain()),
-                    cap: 0,
-                    first: 0,
-                })
-                .collect();
+            let wants = wants_of(&own);
             let tag = Tag {
                 run,
                 digest: Arc::from(""),
+                phase: Phase::Mending,
             };
             // Without claims the machine begins at its found slots, from where a release is legal.
             self.free(SlotMachine::new(wants, own, false), tag).await

@@ -2,38 +2,50 @@
 //!
 //! `slot.rs` is the pure protocol. `keeper.rs` obeys it against a [`SlotStore`]: files on one machine (`local.rs`), Lease
 //! objects in a cluster (`api.rs`). Only the keeper makes a [`Permit`], and only after a write succeeded (safety.md,
-//! section 2; invariants I2, I3, I5, I6, I11).
+//! section 2; invariants I2, I3, I5, I6, I11). In a cluster nodes wait for their turn: `waiting.rs` says how long and what
+//! to look at, `look.rs` looks, `queue.rs` and `breakers.rs` judge, `limits.rs` is what people set.
 
 mod api;
 #[cfg(test)]
 mod api_tests;
+mod breakers;
 mod domains;
 mod error;
 mod exchange;
 #[cfg(test)]
 pub mod fixture;
 mod keeper;
+mod limits;
 mod local;
 #[cfg(test)]
 mod local_tests;
+mod look;
+#[cfg(test)]
+mod look_tests;
 mod name;
 mod objects;
 mod permit;
+mod queue;
 mod slot;
 #[cfg(test)]
 mod slot_tests;
+mod waiting;
 
 pub use api::{ApiSlots, SlotWitness};
-pub use domains::{Limits, domains_of};
+pub use breakers::{Agents, SlotFacts, absence, casualties, failed_version};
+pub use domains::domains_of;
 pub use error::{LeaseError, PermitExpired};
 pub use exchange::{
     Action, Answer, CALL_LIMIT, Found, HOLD, RENEW_EVERY, Refusal, Request, Slot, Want,
 };
-pub use keeper::{Keeper, SlotStore, Tag};
+pub use keeper::{Keeper, Phase, SlotStore, Tag};
+pub use limits::Limits;
 pub use local::{LOCAL_DOMAIN, LocalSlots, SlotNote};
 pub use name::{NotASlotName, SlotName};
 pub use permit::Permit;
+pub use queue::{Claim, Place, place_of, storm};
 pub use slot::SlotMachine;
+pub use waiting::{Part, Standing, first_rest, longest_rest, next_rest};
 
 use crate::host::BoxFuture;
 use crate::policy::{Cleared, RunId};
@@ -62,6 +74,25 @@ pub trait Lease: Send + Sync {
     /// # Errors
     /// The write did not succeed: nothing disruptive may start.
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>>;
+
+    /// Whether a breaker is open, read now; why. Asked before each disruptive step of a run that holds its slot.
+    ///
+    /// # Errors
+    /// Nobody can tell: nothing disruptive may start.
+    fn breakers<'a>(
+        &'a self,
+        permit: &'a Permit,
+    ) -> BoxFuture<'a, Result<Option<String>, LeaseError>>;
+
+    /// Writes into a slot that is kept how its run ended, so that others can count what failed.
+    ///
+    /// # Errors
+    /// The write did not succeed; the slot is kept all the same.
+    fn keep<'a>(
+        &'a self,
+        permit: &'a Permit,
+        phase: Phase,
+    ) -> BoxFuture<'a, Result<(), LeaseError>>;
 
     /// Frees the slot.
     ///

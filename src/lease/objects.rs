@@ -1,5 +1,6 @@
 //! Lease objects and the server's answers, as the slot protocol reads them.
 
+use super::breakers::SlotFacts;
 use super::error::LeaseError;
 use super::exchange::{Answer, Found};
 use super::name::SlotName;
@@ -8,7 +9,18 @@ use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// A slot's Lease, as far as it matters.
+/// The label that says what a Lease of ours is: a slot or a claim.
+pub(super) const KIND_LABEL: &str = "nodemend.io/kind";
+/// Where slots and claims say which agent of the node made them.
+pub(super) const INSTANCE: &str = "/metadata/annotations/nodemend.io~1instance";
+const RUN: &str = "/metadata/annotations/nodemend.io~1run";
+const PHASE: &str = "/metadata/annotations/nodemend.io~1phase";
+const INHERITED: &str = "/metadata/annotations/nodemend.io~1inherited";
+const FAILED: &str = "/metadata/annotations/nodemend.io~1failed";
+/// How many failed runs a slot remembers; a node has at most 3 runs of a signature in a day (I10).
+const MAX_FAILED: usize = 8;
+
+/// A slot's Lease, as far as it matters. Its times are not read: nobody's clock is compared with another's.
 pub(super) struct SlotLease {
     pub(super) name: SlotName,
     uid: String,
@@ -16,34 +28,54 @@ pub(super) struct SlotLease {
     pub(super) holder: String,
     pub(super) owner: String,
     pub(super) run: String,
+    pub(super) instance: String,
     pub(super) inherited: bool,
+    pub(super) is_casualty: bool,
+    pub(super) failed: Vec<String>,
 }
 
 impl SlotLease {
     pub(super) fn read(object: &Value) -> Result<Self, BadObject> {
         let fields = Fields::of(object, "Lease");
+        fields.ensure_kind()?;
         let name = fields
             .text("/metadata/name")?
             .parse()
             .map_err(|error| fields.bad("/metadata/name", format!("is no slot: {error}")))?;
-        let run = fields.maybe_text("/metadata/annotations/nodemend.io~1run")?;
-        let inherited = fields.maybe_text("/metadata/annotations/nodemend.io~1inherited")?;
+        let text = |pointer| {
+            let text = fields.maybe_text(pointer)?;
+            Ok::<_, BadObject>(text.unwrap_or_default().to_owned())
+        };
+        let failed: Vec<String> = text(FAILED)?
+            .split(',')
+            .filter(|digest| !digest.is_empty())
+            .take(MAX_FAILED)
+            .map(str::to_owned)
+            .collect();
         Ok(Self {
             name,
             // Not understood counts as inherited: such a slot is kept.
-            inherited: !matches!(inherited, None | Some("false")),
+            inherited: !matches!(fields.maybe_text(INHERITED)?, None | Some("false")),
+            // Likewise: only what surely is no failure is none.
+            is_casualty: !failed.is_empty()
+                || !matches!(fields.maybe_text(PHASE)?, Some("mending" | "stopped")),
+            failed,
             uid: fields.text("/metadata/uid")?.to_owned(),
             version: fields.text("/metadata/resourceVersion")?.to_owned(),
-            holder: fields
-                .maybe_text("/spec/holderIdentity")?
-                .unwrap_or_default()
-                .to_owned(),
-            owner: fields
-                .maybe_text("/metadata/ownerReferences/0/uid")?
-                .unwrap_or_default()
-                .to_owned(),
-            run: run.unwrap_or_default().to_owned(),
+            holder: text("/spec/holderIdentity")?,
+            owner: text("/metadata/ownerReferences/0/uid")?,
+            run: text(RUN)?,
+            instance: text(INSTANCE)?,
         })
+    }
+
+    pub(super) fn facts(&self) -> SlotFacts {
+        SlotFacts {
+            name: self.name.clone(),
+            holder: self.holder.clone(),
+            is_casualty: self.is_casualty,
+            failed: self.failed.clone(),
+        }
     }
 
     pub(super) fn found(&self) -> Found {
@@ -57,16 +89,18 @@ impl SlotLease {
 
 pub(super) fn written(object: &Value) -> Answer {
     let fields = Fields::of(object, "Lease");
-    match (
-        fields.text("/metadata/uid"),
-        fields.text("/metadata/resourceVersion"),
-    ) {
-        (Ok(uid), Ok(version)) => Answer::Written {
+    let read = || {
+        fields.ensure_kind()?;
+        let uid = fields.text("/metadata/uid")?;
+        Ok::<_, BadObject>((uid, fields.text("/metadata/resourceVersion")?))
+    };
+    match read() {
+        Ok((uid, version)) => Answer::Written {
             uid: Arc::from(uid),
             version: Arc::from(version),
         },
         // The write may have been made, but nothing proves it.
-        (Err(error), _) | (_, Err(error)) => Answer::Silent(error.to_string()),
+        Err(error) => Answer::Silent(error.to_string()),
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! To add a probe: its folder here, and one line in [`table::SPECS`] and [`table::build`].
 
+pub mod certificates;
 mod error;
+pub mod headroom;
 pub mod journal;
 pub mod kernel;
 pub mod kernel_log;
@@ -12,13 +14,14 @@ mod off_thread;
 pub mod os;
 pub mod packages;
 pub mod runtime;
+pub mod slices;
 pub mod storage;
 pub mod systemd;
 mod table;
 mod text_file;
 
 pub use error::ProbeError;
-pub use table::{SPECS, build, build_resident, catalogue};
+pub use table::{SPECS, build, build_for, build_resident, catalogue};
 
 use crate::host::{BoxFuture, Host};
 use crate::signal::{Batch, KeySpec};
@@ -50,4 +53,11 @@ pub trait Probe: Send {
     ///
     /// *Cancel safety*: may be dropped at any await; what was not returned is read again or said to be lost.
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>>;
+
+    /// Ends when there may be something to collect before the period is over. Never, where nobody can tell.
+    ///
+    /// *Cancel safety*: may be dropped at any await and asked again.
+    fn stirred(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }

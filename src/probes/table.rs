@@ -2,12 +2,13 @@
 
 use super::{Probe, ProbeSpec};
 use super::{
-    journal, kernel, kernel_log, kubelet, node_status, os, packages, runtime, storage, systemd,
+    certificates, headroom, journal, kernel, kernel_log, kubelet, node_status, os, packages,
+    runtime, slices, storage, systemd,
 };
 use crate::host::Host;
 use crate::signal::{Catalogue, ProbeKeys};
 use crate::versions::embedded_tables;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every probe of this build.
 pub const SPECS: &[&ProbeSpec] = &[
@@ -21,21 +22,35 @@ pub const SPECS: &[&ProbeSpec] = &[
     &packages::SPEC,
     &kernel::SPEC,
     &storage::SPEC,
+    &certificates::SPEC,
+    &headroom::SPEC,
+    &headroom::inotify::SPEC,
+    &slices::SPEC,
 ];
 
 /// One instance of every probe for one look at this machine, in the order of [`SPECS`]. Nothing is kept for later.
 pub fn build(host: &Host) -> Vec<Box<dyn Probe>> {
-    build_with(host, Box::new(journal::MemoryStore::default()))
+    build_for(host, &[])
+}
+
+/// The same with the files and directories to look for certificates in; the usual ones if there are none.
+pub fn build_for(host: &Host, certificates: &[PathBuf]) -> Vec<Box<dyn Probe>> {
+    let store = Box::new(journal::MemoryStore::default());
+    build_with(host, store, certificates)
 }
 
 /// One instance of every probe for an agent that stays, in the order of [`SPECS`]: it keeps how far it read the journal in
 /// `state`, a directory that exists.
-pub fn build_resident(host: &Host, state: &Path) -> Vec<Box<dyn Probe>> {
+pub fn build_resident(host: &Host, state: &Path, certificates: &[PathBuf]) -> Vec<Box<dyn Probe>> {
     let store = journal::FileStore::at(state.join("journal.position"));
-    build_with(host, Box::new(store))
+    build_with(host, Box::new(store), certificates)
 }
 
-fn build_with(host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<dyn Probe>> {
+fn build_with(
+    host: &Host,
+    store: Box<dyn journal::PositionStore>,
+    certificates: &[PathBuf],
+) -> Vec<Box<dyn Probe>> {
     // Decided once for both, so that no line of the kernel comes twice or not at all.
     let (kernel_log, journal): (Box<dyn Probe>, journal::JournalLog) =
         if kernel_log::is_readable(host) {
@@ -60,6 +75,10 @@ fn build_with(host: &Host, store: Box<dyn journal::PositionStore>) -> Vec<Box<dy
         )),
         Box::new(kernel::KernelSettings::new()),
         Box::new(storage::Storage::new()),
+        Box::new(certificates::Certificates::new(certificates)),
+        Box::new(headroom::Headroom::new()),
+        Box::new(headroom::inotify::Inotify::new()),
+        Box::new(slices::Slices::new()),
     ]
 }
 

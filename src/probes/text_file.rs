@@ -13,6 +13,15 @@ const MAX_TEXT_FILE_BYTES: u64 = 4 << 20;
 /// # Errors
 /// Missing, without rights, unreadable or larger than four megabytes. May block: call it off the async threads.
 pub(super) fn read_text(path: &Path) -> Result<String, ProbeError> {
+    Ok(String::from_utf8(read_bytes(path)?)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// As [`read_text`].
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, ProbeError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_TEXT_FILE_BYTES + 1).read_to_end(&mut bytes))
@@ -21,8 +30,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, ProbeError> {
         let source = io::Error::new(io::ErrorKind::FileTooLarge, "more than 4 MiB");
         return Err(read_error(path, source));
     }
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(bytes)
 }
 
 /// What an input error at `path` means for a probe.

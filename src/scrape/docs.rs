@@ -33,9 +33,35 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 
 ";
 
+const SIGNALS_HEAD: &str = "
+## What the agent's probes read
+
+All are gauges, read by the agent's probes in their own rhythm and not when the page is asked for,
+so `nodemend metrics` does not show them. The unit stands last in the name. A reading that is
+missing, unreadable or old has no series; `nodemend status` and `nodemend check` say why. At most
+500 subjects of one family are shown. Pressure in slices needs cgroup v2; a host with cgroup v1
+alone has none.
+
+| family | label | help | source |
+|---|---|---|---|
+";
+
+/// A family made of a signal, as its row in the documentation.
+#[derive(Debug, Clone)]
+pub struct SignalRow<'a> {
+    /// The family's name.
+    pub name: String,
+    /// The label that tells its subjects apart; `None` for one of the node itself.
+    pub label: Option<&'a str>,
+    /// What it says.
+    pub help: &'a str,
+    /// Where it is read.
+    pub source: &'a str,
+}
+
 /// The page's documentation: every collector of `table`, its flags and families, and then the
-/// families that the product adds (name, type, help).
-pub fn render(table: &[&Entry], own: &[(&str, &str, &str)]) -> String {
+/// families that the product adds (name, type, help), and those made of signals.
+pub fn render(table: &[&Entry], own: &[(&str, &str, &str)], signals: &[SignalRow<'_>]) -> String {
     let mut out = String::from(HEAD);
     for entry in table {
         let state = if entry.enabled { "on" } else { "off" };
@@ -71,7 +97,21 @@ pub fn render(table: &[&Entry], own: &[(&str, &str, &str)]) -> String {
             format_args!("| `{name}` | {kind} | {} |", cell(help)),
         );
     }
+    signals_of(&mut out, signals);
     out
+}
+
+fn signals_of(out: &mut String, signals: &[SignalRow<'_>]) {
+    out.push_str(SIGNALS_HEAD);
+    for row in signals {
+        let label = row.label.map(|label| format!("`{label}`"));
+        let (help, source) = (cell(row.help), cell(row.source));
+        let label = label.unwrap_or_default();
+        line(
+            out,
+            format_args!("| `{}` | {label} | {help} | {source} |", row.name),
+        );
+    }
 }
 
 fn table_of(out: &mut String, families: &[Family]) {

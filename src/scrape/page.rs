@@ -8,11 +8,11 @@ use tokio::sync::Notify;
 use crate::collectors::entry::{Collector, Entry, Lane, Sources, Turn};
 use crate::collectors::error::{CollectError, SetupError};
 use crate::collectors::settings::Settings;
-use crate::collectors::source::apart::{Apart, Next, Work};
-use crate::collectors::source::clock;
+use crate::collectors::source::apart::{Apart, MAX_WORKERS, Next, PATIENCE, Work};
 use crate::exposition::family::{Family, Head};
 use crate::exposition::label::Labels;
 use crate::exposition::page::Page;
+use crate::host::clock;
 use crate::scrape::epoch::Epoch;
 use crate::scrape::selection::Selection;
 
@@ -57,6 +57,8 @@ pub struct ScrapePage {
     told: Arc<Notify>,
     order: Order,
     epoch: Epoch,
+    /// Whether successors were looked for on this page.
+    relieved: bool,
     /// Whether all roots are the kernel's own, so that what is absent stays absent in an epoch.
     keeps: bool,
     heads: [Head; 3],
@@ -89,6 +91,10 @@ struct Slot {
     asked: bool,
     result: Result<(), CollectError>,
     took: Duration,
+    /// Threads that it hangs with, beside the one that it runs on.
+    stuck: usize,
+    /// Takes over when the collector's thread hangs.
+    spare: Option<Box<dyn Collector>>,
     /// The epoch in which this collector turned out to have nothing to show.
     empty_in: u64,
 }
@@ -117,6 +123,7 @@ impl ScrapePage {
         let mut slots = Vec::new();
         for entry in table.iter().filter(|entry| settings.is_enabled(entry)) {
             let collector = (entry.open)(settings, &sources)?;
+            let spare = collector.successor();
             let seat = match entry.lane {
                 Lane::Page => Seat::Here(collector),
                 Lane::Apart => Seat::Apart(apart.add(ApartCollector::new(collector))),
@@ -128,6 +135,8 @@ impl ScrapePage {
                 asked: false,
                 result: Ok(()),
                 took: Duration::ZERO,
+                stuck: 0,
+                spare,
                 empty_in: 0,
             });
         }
@@ -139,6 +148,7 @@ impl ScrapePage {
             told,
             order: Order::default(),
             epoch: Epoch::start(clock::monotonic()),
+            relieved: false,
             keeps: settings.roots.procfs.is_kernel() && settings.roots.sysfs.is_kernel(),
             heads: FAMILIES.each_ref().map(Head::of),
             none: Labels::none(),
@@ -156,6 +166,9 @@ impl ScrapePage {
     pub fn render(&mut self, selection: &Selection) -> &[u8] {
         self.begin(selection);
         self.apart.settle();
+        if self.relieve() {
+            self.apart.settle();
+        }
         self.finish()
     }
 
@@ -165,10 +178,11 @@ impl ScrapePage {
         self.order = Order {
             number: self.order.number + 1,
             epoch: self.epoch.at(now),
-            wall: clock::wall(),
+            wall: clock::since_1970(),
             monotonic: now,
         };
         self.page.clear();
+        self.relieved = false;
         for slot in &mut self.slots {
             slot.asked = selection.asks(slot.name);
         }
@@ -196,8 +210,36 @@ impl ScrapePage {
     }
 
     /// What a page that was begun waits for.
-    pub fn next(&self) -> Next {
-        self.apart.next()
+    pub fn next(&mut self) -> Next {
+        let next = self.apart.next();
+        if next == Next::Settled && !self.relieved && self.relieve() {
+            return Next::Wait(PATIENCE);
+        }
+        next
+    }
+
+    /// Leaves threads that hang to their collectors and lets successors show what else these
+    /// knew; once a page. False where nothing hangs that has a successor.
+    fn relieve(&mut self) -> bool {
+        self.relieved = true;
+        let mut relieved = false;
+        for slot in self.slots.iter_mut().filter(|slot| slot.asked) {
+            let Seat::Apart(id) = slot.seat else { continue };
+            // Half of the threads stay for the others, however many sources hang.
+            if !self.apart.is_stuck(id) || self.apart.stuck() > MAX_WORKERS / 2 {
+                continue;
+            }
+            let next = slot.spare.as_ref().and_then(|spare| spare.successor());
+            let Some(next) = next else { continue };
+            if let Some(spare) = slot.spare.replace(next) {
+                self.apart.remove(id);
+                let id = self.apart.add(ApartCollector::new(spare));
+                slot.seat = Seat::Apart(id);
+                self.apart.begin_also(id);
+                relieved = true;
+            }
+        }
+        relieved
     }
 
     /// Notified when a page that was begun has settled.
@@ -216,6 +258,7 @@ impl ScrapePage {
             let page = &mut self.page;
             let looked = self.apart.look(id, |done| {
                 page.append(&done.page);
+                slot.stuck = done.stuck;
                 (done.result.clone(), done.took, done.page.samples() == 0)
             });
             let (result, took, empty) = looked.unwrap_or_else(|| {
@@ -253,9 +296,9 @@ impl ScrapePage {
             family.flag(&slot.labels, slot.result.is_ok());
         }
         drop(family);
-        self.page
-            .family(stuck)
-            .int(&self.none, self.apart.stuck() as u64);
+        let threads = self.slots.iter().map(|slot| slot.stuck).sum::<usize>();
+        let threads = threads + self.apart.stuck();
+        self.page.family(stuck).int(&self.none, threads as u64);
         self.contributed.clear();
         for Contribution(contributor) in &mut self.contributors {
             contributor.contribute(&mut self.contributed);
@@ -283,6 +326,7 @@ struct ApartCollector {
     page: Page,
     result: Result<(), CollectError>,
     took: Duration,
+    stuck: usize,
 }
 
 impl ApartCollector {
@@ -292,6 +336,7 @@ impl ApartCollector {
             page: Page::new(),
             result: Ok(()),
             took: Duration::ZERO,
+            stuck: 0,
         }
     }
 }
@@ -306,5 +351,6 @@ impl Work for ApartCollector {
             .collector
             .collect(&mut order.turn(&mut self.page, scratch));
         self.took = clock::monotonic().saturating_sub(began);
+        self.stuck = self.collector.stuck();
     }
 }

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::collectors::source::clock;
 use crate::collectors::source::shared::lock;
+use crate::host::clock;
 use crate::scrape::auth::Doorkeeper;
 use crate::scrape::http::{Answer, refusal};
 use crate::scrape::web_config::{WebConfig, WebConfigError};
@@ -92,6 +92,17 @@ impl<R: Routes> Server<R> {
             routes: Arc::new(routes),
             door: Arc::new(door),
         })
+    }
+
+    /// Serves one connection that is already there and needs no TLS, until its client is done.
+    ///
+    /// *Cancel safety*: dropping it ends the connection.
+    pub async fn serve_stream<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let state = self.door.state();
+        http(Unstalled::new(stream), &*self.routes, &state).await;
     }
 
     /// Serves until the future is dropped.

@@ -12,6 +12,8 @@ use rustls::version::{TLS12, TLS13};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::collectors::source::held::read_once;
+
 /// Why the file cannot be used.
 #[derive(Debug, Error)]
 pub enum WebConfigError {
@@ -272,10 +274,15 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebConfigEr
     })
 }
 
+/// Reads a file as far as a sensible one goes: `/dev/zero` or a pipe in its place must neither eat
+/// the memory nor hang the server.
 fn read(path: &Path) -> Result<Vec<u8>, WebConfigError> {
-    std::fs::read(path).map_err(|source| WebConfigError::Read {
+    read_once(path.to_path_buf()).map_err(|error| WebConfigError::Read {
         path: path.to_path_buf(),
-        source,
+        source: match error.errno() {
+            Some(errno) => errno.into(),
+            None => std::io::ErrorKind::FileTooLarge.into(),
+        },
     })
 }
 

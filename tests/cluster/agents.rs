@@ -233,7 +233,8 @@ fn a_breaker_stops_a_sick_node_and_its_removal_lets_it_go_on() {
 #[test]
 fn a_node_that_is_deleted_while_it_holds_a_slot_frees_it_and_does_nothing_more() {
     let scene = Scene::with_controllers("deleted");
-    scene.set_limits(&json!({ "cluster": "1", "zone-a": "1" }));
+    // The DaemonSet's pods have no kubelet here, so none of its agents is ever available.
+    scene.set_limits(&json!({ "cluster": "1", "zone-a": "1", "storm-unavailable": "999" }));
     let mut patient = Patient::admit(&scene.plane, "node-p", &auto());
     until("the agent has seen its node", MENDED_WITHIN, || {
         patient.process.ensure_alive();

@@ -1,5 +1,6 @@
 //! The API server's own account of what was asked and answered.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -26,6 +27,10 @@ pub struct Call {
     pub node: Option<String>,
     /// HTTP status of the answer.
     pub code: u64,
+    /// When the server had the request, in microseconds since 1970.
+    pub received: i64,
+    /// When it had answered, in microseconds since 1970.
+    pub finished: i64,
     /// The whole record.
     pub record: Value,
 }
@@ -34,6 +39,17 @@ impl Call {
     /// Whether the server did it.
     pub fn is_done(&self) -> bool {
         (200..300).contains(&self.code)
+    }
+
+    /// Whether the server may have done it without saying so: it broke down or was given up while it was at it.
+    pub fn is_perhaps_done(&self) -> bool {
+        self.is_done() || self.code == 0 || self.code >= 500
+    }
+
+    /// The text at `pointer`, empty if there is none.
+    pub fn text(&self, pointer: &str) -> &str {
+        let value = self.record.pointer(pointer);
+        value.and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Whether it was only tried out.
@@ -66,11 +82,24 @@ impl AuditLog {
 
     /// Every finished call so far, in the order in which they finished.
     pub fn calls(&self) -> Vec<Call> {
+        let mut calls = self.records();
+        calls.retain(|call| call.record["stage"] != "ResponseStarted");
+        calls
+    }
+
+    /// Every request so far, also those that are still being answered, as a watch is for half an hour.
+    pub fn requests(&self) -> Vec<Call> {
+        let mut known = BTreeSet::new();
+        let mut calls = self.records();
+        calls.retain(|call| known.insert(call.text("/auditID").to_owned()));
+        calls
+    }
+
+    fn records(&self) -> Vec<Call> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
-        text.lines()
-            .map(parse)
-            .filter(|call| call.record["stage"] == "ResponseComplete")
-            .collect()
+        // A line without its end is being written.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        text[..whole].lines().map(parse).collect()
     }
 }
 
@@ -103,6 +132,14 @@ pub fn parse(line: &str) -> Call {
             .pointer("/responseStatus/code")
             .and_then(Value::as_u64)
             .unwrap_or(0),
+        received: micros(&record["requestReceivedTimestamp"]),
+        finished: micros(&record["stageTimestamp"]),
         record,
     }
+}
+
+/// A timestamp in microseconds since 1970; 0 if it is none.
+pub fn micros(value: &Value) -> i64 {
+    let time = value.as_str().and_then(|text| text.parse().ok());
+    time.map_or(0, |time: jiff::Timestamp| time.as_microsecond())
 }

@@ -314,9 +314,9 @@ fn api_command(dir: &Path, pki: &Pki) -> Vec<String> {
             "--audit-policy-file {}",
             dir.join("audit-policy.yaml").display()
         ),
-        // Blocking: a call's line is written before its answer is sent.
+        // Blocking: a call's line is written before its answer is sent. Without a size it is cut at 100 MiB.
         format!(
-            "--audit-log-mode blocking --audit-log-path {}",
+            "--audit-log-mode blocking --audit-log-maxsize 4096 --audit-log-path {}",
             dir.join("audit.log").display()
         ),
     ];

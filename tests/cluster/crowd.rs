@@ -1,214 +1,357 @@
-//! Many real agents at once: each a process with its own Node, token, state and host tree, all of
-//! them sick in a way that costs nothing to mend.
+//! Many real agents at once, all of them sick: each a process with its own Node, token, state and host tree, in two zones and two
+//! pools, each reaching the server by a way of its own.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 
-use crate::binaries::agent;
+use crate::api::Caller;
+use crate::audit::{Call, micros};
 use crate::controlplane::ControlPlane;
-use crate::fleet::Agent;
-use crate::process::{Process, until};
+use crate::fairness::{self, Scenery};
+use crate::fleet::{Agent, CONFIG_MAPS, LEASES};
+use crate::history;
+use crate::patients::Patient;
+use crate::process::until;
+use crate::relay::Relay;
+use crate::rights::{granted, used};
+use crate::troubles::Troubles;
+use crate::{invariants, steps};
 
 /// The agents of a test.
 pub struct Crowd {
+    /// The control plane.
+    pub plane: ControlPlane,
     /// In the order of their numbers.
     pub members: Vec<Member>,
+    /// The ways of the agents to the server.
+    pub relay: Relay,
+    /// A person with all rights.
+    pub admin: Caller,
+    /// What the test did to the agents and the server.
+    pub scenery: Scenery,
 }
 
 /// One agent.
 pub struct Member {
-    /// Its Node and token.
-    pub agent: Agent,
-    /// Its process, to kill, pause or restart.
-    pub process: Process,
-    home: PathBuf,
+    /// Its host and process.
+    pub patient: Patient,
+    /// Whether it is known to be well: then its files are not read again.
+    pub is_well: bool,
+    /// Whether its Node was removed.
+    pub is_removed: bool,
+}
+
+/// The caps of a crowd: 3 at once, at most 2 of them in one zone or pool.
+pub fn caps() -> Value {
+    json!({ "cluster": "3", "zone-a": "2", "zone-b": "2", "pool-x": "2", "pool-y": "2",
+        "storm-nodes": "999" })
+}
+
+/// The present moment as the audit logs write it.
+pub fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    i64::try_from(since.as_micros()).expect("before the year 294,000")
 }
 
 impl Crowd {
-    /// Starts `count` agents whose hosts' `net.ipv4.ip_forward` is not what they declare.
-    pub fn start(plane: &ControlPlane, count: usize) -> Self {
-        let rules = plane.dir().join("rules");
-        let digest = write_rules(&rules);
-        let member = |number| Member::start(plane, number, &rules, &digest);
-        Self {
-            members: (0..count).map(member).collect(),
-        }
-    }
-
-    /// Waits until every host is as it declares and every run is over.
-    pub fn await_mended(&mut self, limit: Duration) -> Duration {
-        let members = &mut self.members;
-        until("every host is mended", limit, || {
-            members
-                .iter_mut()
-                .for_each(|member| member.process.ensure_alive());
-            members.iter().all(Member::is_mended)
-        })
-    }
-}
-
-impl Member {
-    fn start(plane: &ControlPlane, number: usize, rules: &Path, digest: &str) -> Self {
-        let node = format!("n-{number}");
-        let agent = Agent::join(plane, &node);
-        let home = plane.dir().join(&node);
-        let file = |name: &str, text: &str| {
-            let path = home.join(name);
-            fs::create_dir_all(path.parent().expect("a file below home")).expect("a directory");
-            fs::write(&path, text).expect("a writable directory");
-            path.display().to_string()
+    /// Starts `count` agents whose hosts differ from what they declare, under the manifests as they are shipped.
+    pub fn start(name: &str, count: usize) -> Self {
+        // Outside the network of the test, where crates can still be fetched.
+        crate::binaries::agent();
+        let plane = ControlPlane::start_with_controllers(name);
+        plane.apply("overlays/standard");
+        let relay = Relay::start(&format!("{}:443", crate::controlplane::ADDRESS));
+        let admin = plane.admin();
+        let mut crowd = Self {
+            plane,
+            members: Vec::new(),
+            relay,
+            admin,
+            scenery: Scenery::default(),
         };
-        file("root/etc/sysctl.d/99-lab.conf", "net.ipv4.ip_forward = 1\n");
-        file("root/proc/sys/net/ipv4/ip_forward", "0\n");
-        let config = file("config.yaml", &configuration(rules, digest));
-        let kubeconfig = file("kubeconfig", &plane.pki().token_kubeconfig(&agent.token));
-        let argv = command(&home, &node, number, &config, &kubeconfig);
-        let process = Process::start(&node, argv, plane.dir());
-        Self {
-            agent,
-            process,
-            home,
+        crowd.set_limits(&caps());
+        let asleep: Vec<_> = (0..count).map(|number| crowd.invite(number)).collect();
+        for one in asleep {
+            crowd.members.push(Member {
+                patient: one.wake(),
+                is_well: false,
+                is_removed: false,
+            });
         }
+        crowd
     }
 
-    /// Whether its host is mended and its run is over.
-    pub fn is_mended(&self) -> bool {
-        let setting = fs::read_to_string(self.home.join("root/proc/sys/net/ipv4/ip_forward"));
-        setting.is_ok_and(|value| value.trim() == "1")
-            && self
-                .audit()
-                .iter()
-                .any(|record| record["kind"] == "run-closed" && record["outcome"] == "mended")
+    fn invite(&mut self, number: usize) -> crate::patients::Asleep {
+        let node = format!("n-{number}");
+        let zone = if number.is_multiple_of(2) { "a" } else { "b" };
+        let pool = if number % 4 < 2 { "x" } else { "y" };
+        let labels = json!({ "kubernetes.io/os": "linux", "topology.kubernetes.io/zone": zone,
+            "nodemend.io/pool": pool });
+        let domains = vec![format!("zone-{zone}"), format!("pool-{pool}")];
+        self.scenery.domains.insert(node.clone(), domains);
+        let agent = Agent::join_labelled(&self.plane, &node, &labels);
+        let url = Relay::url(number);
+        let kubeconfig = self.plane.pki().relayed_kubeconfig(&agent.token, &url);
+        let notes = json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" });
+        let asleep = Patient::prepare(&self.plane, agent, &notes, &kubeconfig);
+        asleep.fall_sick();
+        asleep
     }
 
-    /// What it wrote down, oldest first; a record that is being written is left out.
-    pub fn audit(&self) -> Vec<Value> {
-        let mut files: Vec<PathBuf> = fs::read_dir(self.home.join("state/audit"))
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.expect("a readable directory").path())
-            .filter(|path| {
-                path.extension()
-                    .is_some_and(|extension| extension == "jsonl")
-            })
-            .collect();
-        files.sort();
-        let texts = files
+    /// The limits as people set them.
+    pub fn set_limits(&self, data: &Value) {
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "limits", "namespace": "nodemend" }, "data": data });
+        let path = format!("{CONFIG_MAPS}/limits");
+        self.admin.replace(&path, &object).expect("set the limits");
+    }
+
+    /// How many nodes are neither well nor removed, by a look at those that were not well before.
+    pub fn count_sick(&mut self) -> usize {
+        for member in &mut self.members {
+            member.is_well = member.is_well || member.patient.is_mended();
+        }
+        let sick = |member: &&Member| !member.is_well && !member.is_removed;
+        self.members.iter().filter(sick).count()
+    }
+
+    /// The number of the agent on this node.
+    pub fn number_of(&self, node: &str) -> Option<usize> {
+        let is_it = |member: &Member| member.patient.agent.node == node;
+        self.members.iter().position(is_it)
+    }
+
+    /// The nodes that hold a slot of the cluster now.
+    pub fn holders(&self) -> Vec<String> {
+        let list = self.admin.get(LEASES);
+        let items = list.body["items"].as_array().cloned().unwrap_or_default();
+        let slot = |item: &&Value| {
+            let name = item["metadata"]["name"].as_str().unwrap_or_default();
+            name.starts_with("slot.cluster.")
+        };
+        let holder = |item: &Value| item["spec"]["holderIdentity"].as_str().map(str::to_owned);
+        items.iter().filter(slot).filter_map(holder).collect()
+    }
+
+    /// The breakers that stand.
+    pub fn breakers(&self) -> Vec<Value> {
+        let list = self.admin.get(CONFIG_MAPS);
+        let items = list.body["items"].as_array().cloned().unwrap_or_default();
+        let is_breaker = |item: &Value| {
+            let name = item["metadata"]["name"].as_str().unwrap_or_default();
+            name.starts_with("breaker-")
+        };
+        items.into_iter().filter(is_breaker).collect()
+    }
+
+    /// Nodes that are neither mended nor say that they wait and why.
+    pub fn without_a_reason(&mut self) -> Vec<String> {
+        self.count_sick();
+        let sick = |member: &&Member| !member.is_well && !member.is_removed;
+        let silent = |member: &Member| {
+            let node = self.admin.get(&member.patient.agent.node_path());
+            let notes = &node.body["metadata"]["annotations"];
+            let state = notes["nodemend.io/state"].as_str().unwrap_or_default();
+            let blocked = notes["nodemend.io/blocked"].as_str().unwrap_or_default();
+            let is_said = state == "mending"
+                || (matches!(state, "waiting" | "needs-human") && !blocked.is_empty());
+            (!is_said).then(|| format!("{}: «{state}» «{blocked}»", member.patient.agent.node))
+        };
+        self.members
             .iter()
-            .map(|path| fs::read_to_string(path).expect("a readable log"));
-        let text: String = texts.collect();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(sick)
+            .filter_map(silent)
             .collect()
     }
-}
 
-fn command(home: &Path, node: &str, number: usize, config: &str, kubeconfig: &str) -> Vec<String> {
-    let at = |name: &str| home.join(name).display().to_string();
-    // An address of its own on loopback each: ports are few, 127.0.0.0/8 is not.
-    let listen = format!("127.1.{}.{}:9797", number / 250, number % 250 + 1);
-    let mut argv = vec![
-        "env".to_owned(),
-        format!("KUBECONFIG={kubeconfig}"),
-        agent().display().to_string(),
-        "agent".to_owned(),
-    ];
-    argv.push("--standalone".to_owned());
-    for (flag, value) in [
-        ("--node-name", node.to_owned()),
-        ("--listen", listen),
-        ("--config", config.to_owned()),
-        ("--root", at("root")),
-        ("--state-dir", at("state")),
-        ("--run-dir", at("run")),
-    ] {
-        argv.extend([flag.to_owned(), value]);
-    }
-    argv
-}
-
-fn configuration(rules: &Path, digest: &str) -> String {
-    let node = "node: { mode: auto, allow: restart }\n";
-    let rules = rules.display();
-    format!(
-        "limits: {{ mode: auto, allow: restart }}\n{node}signatures: {{ dir: {rules}/signatures }}\n\
-         playbooks: {{ dir: {rules}/playbooks }}\ntrust: {{ digests: [{digest}] }}\n"
-    )
-}
-
-/// The released rule and playbook for a drifted kernel setting, made impatient and made to need a
-/// slot; the digest by which the configuration trusts the playbook.
-fn write_rules(rules: &Path) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("remediations");
-    let read = |file: &str| fs::read_to_string(root.join(file)).expect("a released file");
-    let signature = read("signatures/kernel/kernel-sysctl-drift.yaml")
-        .replace("id: kernel-sysctl-drift", "id: lab-drift")
-        .replace("for: 2 checks", "for: 1 check")
-        .replace("mend: sysctl-restore", "mend: lab-restore");
-    let playbook = read("playbooks/sysctl-restore/1.0.0.yaml")
-        .replace("id: sysctl-restore", "id: lab-restore")
-        .replace("kernel-sysctl-drift", "lab-drift")
-        .replace("disruption: none", "disruption: restart")
-        .replace("soak: 5m", "soak: 5s");
-    assert!(
-        signature.contains("1 check\n") && signature.contains("lab-restore"),
-        "{signature}"
-    );
-    assert!(
-        playbook.contains("restart") && playbook.contains("soak: 5s"),
-        "{playbook}"
-    );
-    for (file, text) in [
-        ("signatures/lab-drift.yaml", &signature),
-        ("playbooks/lab.yaml", &playbook),
-    ] {
-        let path = rules.join(file);
-        fs::create_dir_all(path.parent().expect("a file below rules")).expect("a directory");
-        fs::write(path, text).expect("a writable directory");
-    }
-    digest(&playbook)
-}
-
-/// The identity of a playbook: SHA-256 over the canonical JSON of the document.
-pub fn digest(playbook: &str) -> String {
-    let document: Value = serde_saphyr::from_str(playbook).expect("a playbook is YAML");
-    // Objects of serde_json are sorted by key, and there are no numbers but small ones.
-    let digest = Sha256::digest(document.to_string());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The crowd itself, before anybody shares anything: what it suffers from can be mended.
-#[test]
-fn every_agent_of_a_crowd_mends_its_own_host() {
-    // Outside the network of the test, where crates can still be fetched.
-    agent();
-    let plane = ControlPlane::start("crowd");
-    plane.apply("overlays/standard");
-    let mut crowd = Crowd::start(&plane, 20);
-    let took = crowd.await_mended(Duration::from_secs(120));
-    let memory: u64 = crowd
-        .members
-        .iter()
-        .map(|member| member.process.resident_bytes())
-        .sum();
-    eprintln!(
-        "20 agents mended {took:?} after the last one's start; {} MiB each",
-        (memory / 20) >> 20
-    );
-    for member in &crowd.members {
-        let opened = member
-            .audit()
+    /// Every breach of an invariant that the server's and the agents' own logs show.
+    pub fn breaches(&self, calls: &[Call]) -> Vec<String> {
+        let mut found = history::breaches(calls);
+        // The caps change in time, which `history` knows; here only who did what to whose objects.
+        let open = BTreeMap::from([("cluster", 999), ("zone-a", 999), ("zone-b", 999)]);
+        let open = open
             .into_iter()
-            .filter(|record| record["kind"] == "run-opened");
-        assert_eq!(
-            opened.count(),
-            1,
-            "{} needed more than one run",
-            member.agent.node
+            .chain([("pool-x", 999), ("pool-y", 999)])
+            .collect();
+        found.extend(invariants::breaches(calls, &open));
+        let mut steps_seen = 0;
+        for member in &self.members {
+            let records = member.patient.audit();
+            steps_seen += records
+                .iter()
+                .filter(|record| record["kind"] == "step-began")
+                .count();
+            found.extend(steps::breaches(&member.patient.agent.node, &records, calls));
+        }
+        let mended = self.members.iter().filter(|member| member.is_well).count();
+        assert!(
+            steps_seen >= mended,
+            "{steps_seen} steps mended {mended} nodes"
         );
+        found
     }
+
+    /// When each run's effect may have been felt: from its first step to its end.
+    fn disruptions(&self) -> Vec<(i64, i64)> {
+        let mut spans = Vec::new();
+        for member in &self.members {
+            let mut open: Option<(String, i64)> = None;
+            for record in member.patient.audit() {
+                let run = record["run"].as_str().unwrap_or_default().to_owned();
+                match record["kind"].as_str() {
+                    Some("step-began") if open.as_ref().is_none_or(|(of, _)| *of != run) => {
+                        open = Some((run, micros(&record["time"])));
+                    }
+                    Some("run-closed") => {
+                        if let Some((_, from)) = open.take_if(|(of, _)| *of == run) {
+                            spans.push((from, micros(&record["time"])));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            spans.extend(open.map(|(_, from)| (from, i64::MAX)));
+        }
+        spans
+    }
+
+    /// From the first case to the end of the run that mended, in seconds, shortest first.
+    fn times_to_heal(&self) -> Vec<f64> {
+        let mut times: Vec<f64> = self
+            .members
+            .iter()
+            .filter_map(|member| {
+                let records = member.patient.audit();
+                let time = |kind: &str| {
+                    let is_it = |record: &&Value| record["kind"] == kind;
+                    let is_mended =
+                        |record: &&Value| kind == "case-opened" || record["outcome"] == "mended";
+                    let record = records.iter().find(|one| is_it(one) && is_mended(one));
+                    record.map(|record| micros(&record["time"]))
+                };
+                Some((time("run-closed")? - time("case-opened")?) as f64 / 1e6)
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
+    /// Judges the whole run and prints its figures; fails on any breach.
+    pub fn judge(&self) {
+        let calls = self.plane.audit().calls();
+        let requests = self.plane.audit().requests();
+        let found = self.breaches(&calls);
+        let most_held = history::most_held(&calls, "cluster");
+        let most_disrupted = history::most_at_once(&self.disruptions());
+        let mut unused: Vec<f64> = fairness::unused(&calls, &self.scenery)
+            .into_iter()
+            .map(|micros| micros as f64 / 1e6)
+            .collect();
+        unused.sort_by(f64::total_cmp);
+        let heal = self.times_to_heal();
+        let minutes = history::by_minute(&requests);
+        eprintln!(
+            "{} agents, {} healed; at once: {most_held} slots held, {most_disrupted} nodes disrupted (cap 3)\n\
+             time to heal p50 {:.0} s, p99 {:.0} s; a free slot unused p50 {:.1} s, p99 {:.1} s, most {:.1} s\n\
+             requests per minute of all agents: {minutes:?}",
+            self.members.len(),
+            heal.len(),
+            share(&heal, 0.50),
+            share(&heal, 0.99),
+            share(&unused, 0.50),
+            share(&unused, 0.99),
+            share(&unused, 1.0),
+        );
+        assert_eq!(found, Vec::<String>::new());
+        assert!(most_held <= 3 && most_disrupted <= 3);
+        assert!(
+            most_disrupted > 0 && heal.len() > self.members.len() / 2,
+            "something happened"
+        );
+        let longest = share(&unused, 1.0);
+        assert!(
+            longest <= 300.0,
+            "I19: a slot stayed unused for {longest} s"
+        );
+        let (_, refused) = used(&requests);
+        assert_eq!(refused, Vec::<String>::new(), "RBAC refused an agent");
+    }
+}
+
+/// The value below which this share of the sorted `values` lies; 0 without any.
+pub fn share(values: &[f64], share: f64) -> f64 {
+    let last = values.len().saturating_sub(1);
+    let at = (last as f64 * share).ceil() as usize;
+    values.get(at).copied().unwrap_or(0.0)
+}
+
+/// How many agents: fewer than the 200 of the full proof, unless the caller has the time for it.
+fn size(short: usize) -> usize {
+    std::env::var("NODEMEND_CROWD").map_or(short, |text| {
+        text.parse().expect("NODEMEND_CROWD is a number of agents")
+    })
+}
+
+/// With 3 at once, a handful of seconds for each and a busy machine; and 5 minutes in which nothing needs to happen.
+fn limit(agents: usize) -> Duration {
+    Duration::from_secs(300 + 15 * agents as u64)
+}
+
+#[test]
+fn a_crowd_that_is_sick_at_once_is_mended_three_at_a_time() {
+    let mut crowd = Crowd::start("crowd", size(24));
+    let started = Instant::now();
+    until("every node is well", limit(crowd.members.len()), || {
+        for member in &mut crowd.members {
+            member.patient.process.ensure_alive();
+        }
+        crowd.count_sick() == 0
+    });
+    eprintln!(
+        "all well {:?} after the last agent's start",
+        started.elapsed()
+    );
+    until(
+        "every slot and claim is freed",
+        Duration::from_secs(60),
+        || crowd.admin.get(LEASES).body["items"] == json!([]),
+    );
+    crowd.judge();
+}
+
+#[test]
+fn a_crowd_keeps_every_invariant_whatever_is_killed_paused_cut_off_or_slow() {
+    let seed = std::env::var("NODEMEND_SEED").map_or_else(
+        |_| now().unsigned_abs(),
+        |text| text.parse().expect("NODEMEND_SEED is a number"),
+    );
+    eprintln!("NODEMEND_SEED={seed} draws the same troubles again");
+    let mut crowd = Crowd::start("troubled", size(32));
+    let mut troubles = Troubles::draw(seed, crowd.members.len());
+    let limit = 2 * limit(crowd.members.len());
+    let began = Instant::now();
+    while !(troubles.are_over() && crowd.count_sick() == 0) {
+        troubles.go_on(&mut crowd);
+        assert!(
+            began.elapsed() < limit,
+            "not within {limit:?}, NODEMEND_SEED={seed}: {troubles}\nwithout a reason: {:?}",
+            crowd.without_a_reason()
+        );
+        // Troubles come by the clock.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    until(
+        "every slot and claim is freed",
+        Duration::from_secs(120),
+        || crowd.admin.get(LEASES).body["items"] == json!([]),
+    );
+    eprintln!("{troubles}; all well after {:?}", began.elapsed());
+    crowd.judge();
+    let (rights, _) = used(&crowd.plane.audit().requests());
+    let unused: Vec<_> = granted().difference(&rights).cloned().collect();
+    eprintln!("granted and not used: {unused:?}");
 }

@@ -30,7 +30,12 @@ pub struct Agent {
 impl Agent {
     /// Registers `node` and binds an agent's pod to it.
     pub fn join(plane: &ControlPlane, node: &str) -> Self {
-        let bare = Self::join_bare(plane, node);
+        Self::join_labelled(plane, node, &zone_a())
+    }
+
+    /// The same with `labels` on the Node.
+    pub fn join_labelled(plane: &ControlPlane, node: &str, labels: &Value) -> Self {
+        let bare = Self::join_bare_labelled(plane, node, labels);
         let token = token(plane, node, ACCOUNT);
         Self {
             caller: plane.token_caller(&token),
@@ -41,9 +46,13 @@ impl Agent {
 
     /// Registers `node` only: no pod, and a token that nobody accepts.
     pub fn join_bare(plane: &ControlPlane, node: &str) -> Self {
+        Self::join_bare_labelled(plane, node, &zone_a())
+    }
+
+    fn join_bare_labelled(plane: &ControlPlane, node: &str, labels: &Value) -> Self {
         let admin = plane.admin();
-        let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node,
-            "labels": { "topology.kubernetes.io/zone": "a", "kubernetes.io/os": "linux" } } });
+        let object = json!({ "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": node, "labels": labels } });
         let object = admin
             .create("/api/v1/nodes", &object)
             .expect("register the node");
@@ -95,6 +104,10 @@ impl Agent {
             "regarding": { "apiVersion": "v1", "kind": "Node", "name": self.node },
         })
     }
+}
+
+fn zone_a() -> Value {
+    json!({ "topology.kubernetes.io/zone": "a", "kubernetes.io/os": "linux" })
 }
 
 /// Binds a pod of `account` to `node` and mints the token that the kubelet would mount into it.

@@ -5,8 +5,9 @@
 //!
 //! In the order of use: `binaries` the control plane's programs and their cache, `process` one
 //! supervised child, `pki` certificates, `controlplane` all of it together, `api` one caller,
-//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `invariants` the checker of what was written; then the
-//! tests.
+//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `relay` an agent's own way to the server, `patients` hosts that
+//! fall sick, `troubles` what is done to them; `invariants`, `steps`, `history` and `fairness` the
+//! checkers of what was written; then the tests.
 
 #![allow(
     clippy::disallowed_methods,
@@ -21,9 +22,11 @@ mod audit;
 mod binaries;
 mod controlplane;
 mod crowd;
+mod fairness;
 mod faults;
 mod flagship;
 mod fleet;
+mod history;
 mod hostile;
 mod image;
 mod invariants;
@@ -32,15 +35,19 @@ mod manifests;
 mod matrix;
 mod node;
 mod patients;
+mod people;
 mod pki;
 mod pods;
 mod process;
 mod qemu;
+mod relay;
 mod restarts;
 mod rights;
 mod server;
 mod steps;
 mod teardown;
+mod told;
+mod troubles;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
 #[path = "../lab/wait.rs"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::binaries::agent;
 use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
@@ -29,60 +30,30 @@ impl Patient {
     /// Registers `node` with these annotations and starts its agent.
     pub fn admit(plane: &ControlPlane, node: &str, annotations: &Value) -> Self {
         let agent = Agent::join(plane, node);
+        let kubeconfig = plane.pki().token_kubeconfig(&agent.token);
+        Self::prepare(plane, agent, annotations, &kubeconfig).wake()
+    }
+
+    /// Everything but the start of the process, for an agent that reaches the server as `kubeconfig` says.
+    pub fn prepare(
+        plane: &ControlPlane,
+        agent: Agent,
+        annotations: &Value,
+        kubeconfig: &str,
+    ) -> Asleep {
+        let notes = json!({ "metadata": { "annotations": annotations } });
         plane
             .admin()
-            .merge(
-                &agent.node_path(),
-                &json!({ "metadata": { "annotations": annotations } }),
-            )
+            .merge(&agent.node_path(), &notes)
             .expect("annotate the node");
-        let home = plane.dir().join(node);
-        let root = home.join("root");
-        for folder in [
-            "root/etc/sysctl.d",
-            "root/proc/sys/net/ipv4",
-            "root/proc/sys/kernel/random",
-            "state",
-            "run",
-            "playbooks/sysctl-restore",
-            "signatures",
-        ] {
-            fs::create_dir_all(home.join(folder)).expect("a writable directory");
-        }
-        let put = |path: &Path, text: &str| fs::write(path, text).expect("a writable directory");
-        put(
-            &root.join("etc/sysctl.d/50-forward.conf"),
-            "net.ipv4.ip_forward = 1\n",
-        );
-        put(&root.join(SETTING), "1\n");
-        put(
-            &root.join("proc/sys/kernel/random/boot_id"),
-            "00000000-0000-4000-8000-000000000001\n",
-        );
-        put(
-            &home.join("signatures/kernel-sysctl-drift.yaml"),
-            &impatient_signature(),
-        );
-        let (playbook, digest) = impatient_playbook();
-        put(&home.join("playbooks/sysctl-restore/1.0.1.yaml"), &playbook);
-        let config = format!(
-            "limits: {{ mode: auto, allow: restart }}\nsignatures: {{ dir: {} }}\nplaybooks: {{ dir: {} }}\n\
-             trust: {{ digests: [{digest}] }}\n",
-            home.join("signatures").display(),
-            home.join("playbooks").display()
-        );
-        put(&home.join("config.yaml"), &config);
-        put(
-            &home.join("kubeconfig"),
-            &plane.pki().token_kubeconfig(&agent.token),
-        );
-        let process = Process::start(&format!("agent-{node}"), command(&home, node), plane.dir());
-        Self {
+        let home = plane.dir().join(&agent.node);
+        let asleep = Asleep {
             agent,
-            process,
-            root,
-            state: home.join("state"),
-        }
+            home,
+            logs: plane.dir().to_owned(),
+        };
+        asleep.furnish(kubeconfig);
+        asleep
     }
 
     /// Makes the setting drift.
@@ -96,6 +67,15 @@ impl Patient {
             .expect("the fixture can be read")
             .trim()
             == "1"
+    }
+
+    /// Whether the setting is as declared and a run that made it so is over.
+    pub fn is_mended(&self) -> bool {
+        self.is_well()
+            && self
+                .told("run-closed")
+                .iter()
+                .any(|record| record["outcome"] == "mended")
     }
 
     /// What the agent wrote down, oldest first.
@@ -132,12 +112,86 @@ impl Patient {
     }
 }
 
+/// A node whose agent was not started yet.
+pub struct Asleep {
+    agent: Agent,
+    home: PathBuf,
+    logs: PathBuf,
+}
+
+impl Asleep {
+    fn furnish(&self, kubeconfig: &str) {
+        let home = &self.home;
+        for folder in [
+            "root/etc/sysctl.d",
+            "root/proc/sys/net/ipv4",
+            "root/proc/sys/kernel/random",
+            "state",
+            "run",
+            "playbooks/sysctl-restore",
+        ] {
+            fs::create_dir_all(home.join(folder)).expect("a writable directory");
+        }
+        let (playbook, digest) = impatient_playbook();
+        self.put(
+            "root/etc/sysctl.d/50-forward.conf",
+            "net.ipv4.ip_forward = 1\n",
+        );
+        self.put(&format!("root/{SETTING}"), "1\n");
+        self.put(
+            "root/proc/sys/kernel/random/boot_id",
+            "00000000-0000-4000-8000-000000000001\n",
+        );
+        self.put(
+            "signatures/kernel-sysctl-drift.yaml",
+            &impatient_signature(),
+        );
+        self.put("playbooks/sysctl-restore/1.0.1.yaml", &playbook);
+        let config = format!(
+            "limits: {{ mode: auto, allow: restart }}\nsignatures: {{ dir: {} }}\nplaybooks: {{ dir: {} }}\n\
+             trust: {{ digests: [{digest}] }}\n",
+            home.join("signatures").display(),
+            home.join("playbooks").display()
+        );
+        self.put("config.yaml", &config);
+        self.put("kubeconfig", kubeconfig);
+    }
+
+    /// Puts a file into the home of the agent: `root/` is its host, `signatures/` its rules.
+    pub fn put(&self, file: &str, text: &str) {
+        let path = self.home.join(file);
+        fs::create_dir_all(path.parent().expect("a file below home")).expect("a directory");
+        fs::write(path, text).expect("a writable directory");
+    }
+
+    /// Lets the host have this machine's `device`.
+    pub fn link(&self, device: &str) {
+        let path = self.home.join("root").join(device.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a file below root")).expect("a directory");
+        std::os::unix::fs::symlink(device, path).expect("a writable directory");
+    }
+
+    /// Makes the setting drift, so that the agent finds it so.
+    pub fn fall_sick(&self) {
+        self.put(&format!("root/{SETTING}"), "0\n");
+    }
+
+    /// Starts the agent.
+    pub fn wake(self) -> Patient {
+        let argv = command(&self.home, &self.agent.node);
+        let name = format!("agent-{}", self.agent.node);
+        Patient {
+            process: Process::start(&name, argv, &self.logs),
+            root: self.home.join("root"),
+            state: self.home.join("state"),
+            agent: self.agent,
+        }
+    }
+}
+
 /// How the agent of `node` is started.
 fn command(home: &Path, node: &str) -> Vec<String> {
-    let mut argv = vec![
-        env!("CARGO_BIN_EXE_nodemend").to_owned(),
-        "agent".to_owned(),
-    ];
+    let mut argv = vec![agent().display().to_string(), "agent".to_owned()];
     for (flag, path) in [
         ("--root", home.join("root")),
         ("--state-dir", home.join("state")),
@@ -167,19 +221,28 @@ fn impatient_signature() -> String {
     )
 }
 
-/// The released playbook with a soak that a test can wait for, and the digest by which the configuration trusts it.
+/// The released playbook made disruptive, with a soak and a rest that a test can wait for, and the digest by which the
+/// configuration trusts it.
 fn impatient_playbook() -> (String, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/playbooks/sysctl-restore/1.0.0.yaml");
     let text = fs::read_to_string(released).expect("the released playbook");
     let text = text
         .replace("version: 1.0.0", "version: 1.0.1")
+        .replace("disruption: none", "disruption: restart")
+        .replace("cooldown: 10m", "cooldown: 5s")
         .replace("soak: 5m", "soak: 5s");
-    assert!(text.contains("1.0.1") && text.contains("5s"), "{text}");
-    let document: Value = serde_saphyr::from_str(&text).expect("a playbook is YAML");
+    for word in ["1.0.1", "soak: 5s", "disruption: restart", "cooldown: 5s"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let digest = digest(&text);
+    (text, digest)
+}
+
+/// The identity of a playbook: SHA-256 over the canonical JSON of the document.
+pub fn digest(playbook: &str) -> String {
+    let document: Value = serde_saphyr::from_str(playbook).expect("a playbook is YAML");
+    // Objects of serde_json are sorted by key, and there are no numbers but small ones.
     let digest = Sha256::digest(document.to_string());
-    (
-        text,
-        digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    )
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -74,6 +74,16 @@ impl Pki {
         self.document(&json!({ "token": token }), "nodemend")
     }
 
+    /// The same for a way to the server that begins at `url`, whatever name the server's certificate has there.
+    pub fn relayed_kubeconfig(&self, token: &str, url: &str) -> String {
+        let text = self.token_kubeconfig(token);
+        let mut document: Value = serde_json::from_str(&text).expect("our kubeconfigs are JSON");
+        let cluster = &mut document["clusters"][0]["cluster"];
+        cluster["server"] = json!(url);
+        cluster["tls-server-name"] = json!("kubernetes.default.svc");
+        document.to_string()
+    }
+
     /// A token signed by the cluster's own key, with the claims of the genuine `token` and an end
     /// of validity `ago` in the past.
     pub fn expired(&self, token: &str, ago: Duration) -> String {

@@ -2,6 +2,7 @@
 
 use super::cluster::{ClusterSide, SlotTally};
 use super::core::Core;
+use super::instance;
 use super::oracle::EngineOracle;
 use super::runs::Runs;
 use super::scribe::{RunWitness, Scribe};
@@ -90,7 +91,8 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
         }
     };
     let metrics = Arc::clone(&plan.metrics);
-    let side = side_of(plan, &metrics, &scribe);
+    let own_id = id_of(plan, &mut stops);
+    let side = side_of(plan, &metrics, &scribe, &own_id);
     let nudge = Nudge::default();
     let oracle = Arc::new(EngineOracle::default());
     let witness = RunWitness {
@@ -129,14 +131,33 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     Ok(Built { core, shelf, stops })
 }
 
+/// This agent's id. Without one no slot is its own: none is taken, because none could be known again.
+fn id_of(plan: &Plan, stops: &mut Vec<(&'static str, String)>) -> String {
+    instance::instance(&plan.state_dir).unwrap_or_else(|error| {
+        stops.push(("instance", chain(&error)));
+        String::new()
+    })
+}
+
 /// The cluster, where there is one.
-fn side_of(plan: &Plan, metrics: &Arc<AgentMetrics>, scribe: &Scribe) -> Option<Arc<ClusterSide>> {
+fn side_of(
+    plan: &Plan,
+    metrics: &Arc<AgentMetrics>,
+    scribe: &Scribe,
+    instance: &str,
+) -> Option<Arc<ClusterSide>> {
     let (api, namespace) = plan.cluster.as_ref()?;
     let tally = SlotTally {
         metrics: Arc::clone(metrics),
         scribe: scribe.clone(),
     };
-    let side = ClusterSide::new(Arc::clone(api), namespace, &plan.node, Arc::new(tally));
+    let side = ClusterSide::new(
+        Arc::clone(api),
+        namespace,
+        &plan.node,
+        instance,
+        Arc::new(tally),
+    );
     side.set_ceiling(plan.config.ceiling);
     Some(Arc::new(side))
 }

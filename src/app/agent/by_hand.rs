@@ -103,7 +103,7 @@ async fn look(core: &Arc<Core>, plan: &Plan) -> JoinSet<&'static str> {
         core.turn(input, &news).await;
     }
     core.turn(Input::OptIn(OptIn::default()), &news).await;
-    process::spawn_probes(&plan.host, &plan.state_dir, core, &news, &mut tasks);
+    process::spawn_probes(plan, core, &news, &mut tasks);
     let (engine, engine_news) = (Arc::clone(core), news.clone());
     tasks.spawn(async move {
         engine.obey(inbox, engine_news).await;

@@ -54,14 +54,15 @@ struct Known {
 }
 
 impl ClusterSide {
-    /// Beside this API server, for `node`.
+    /// Beside this API server, for `node`, as its agent `instance`.
     pub fn new(
         api: Arc<dyn Cluster>,
         namespace: &str,
         node: &str,
+        instance: &str,
         witness: Arc<dyn SlotWitness>,
     ) -> Self {
-        let slots = ApiSlots::new(Arc::clone(&api), namespace, node, witness);
+        let slots = ApiSlots::new(Arc::clone(&api), namespace, node, instance, witness);
         Self {
             api,
             namespace: namespace.to_owned(),
@@ -187,6 +188,18 @@ impl ClusterSide {
         fresh
     }
 
+    /// Whether a read has shown something newer than this event: what is under way in a watch while a run reads the Node must
+    /// not bring an opt-in back that the read no longer found (I12). Versions of one object are numbers that grow: that is how
+    /// every released API server makes them, and since Kubernetes 1.35 it is promised (KEP 5504). Others are taken as they come.
+    fn is_behind(&self, event: &NodeView) -> bool {
+        let number = |view: &NodeView| view.version.parse::<u64>().ok();
+        let known = self.known();
+        let Some(view) = known.view.as_ref().filter(|view| view.uid == event.uid) else {
+            return false;
+        };
+        matches!((number(event), number(view)), (Some(event), Some(known)) if event < known)
+    }
+
     fn lose(&self, why: &str) {
         let mut known = self.known();
         known.view = None;
@@ -242,6 +255,7 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 }
                 rest = MIN_REST;
                 see(&side, &news).await;
+                count_agents(&side).await;
                 let why = watch(&core, &side, &news).await;
                 tracing::debug!(%why, "the watch of the own Node begins anew");
             }
@@ -255,6 +269,16 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
         }
         tokio::time::sleep(rest + retry::spread(&side.node, rest)).await;
         rest = (rest * 2).min(MAX_REST);
+    }
+}
+
+/// How many agents there are says how long nodes that fall sick together spread their first looks. Once a watch is enough.
+async fn count_agents(side: &ClusterSide) {
+    if let Err(why) = side.slots.read_agents().await {
+        tracing::debug!(
+            why,
+            "the number of agents is not known; a large cluster is assumed"
+        );
     }
 }
 
@@ -321,8 +345,16 @@ async fn take(
     match event.get("type").and_then(Value::as_str) {
         Some("ADDED" | "MODIFIED") => {
             let view = NodeView::read(object).map_err(|error| error.to_string())?;
+            if view.name != side.node {
+                return Err(format!(
+                    "watched Node {}, was told of Node {}",
+                    side.node, view.name
+                ));
+            }
             let version = view.version.clone();
-            put_in_force(core, side, view, news).await;
+            if !side.is_behind(&view) {
+                put_in_force(core, side, view, news).await;
+            }
             see(side, news).await;
             Ok(version)
         }

@@ -5,6 +5,9 @@ mod by_hand;
 mod cluster;
 mod core;
 mod face;
+#[cfg(test)]
+mod idle_tests;
+mod instance;
 mod oracle;
 mod process;
 mod queue;

@@ -12,7 +12,7 @@ use crate::collectors::TABLE;
 use crate::document::Problems;
 use crate::engine::Input;
 use crate::executor::{Rein, Shelf};
-use crate::host::Host;
+use crate::host::clock::HostClock;
 use crate::host::cluster::{Cluster, Tally};
 use crate::probes;
 use crate::report::audit::{Entry, RecordKind};
@@ -96,7 +96,7 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
         record_start(&core, &plan).await;
     }
     spawn_cluster(&core, &news, &mut tasks);
-    spawn_probes(&plan.host, &plan.state_dir, &core, &news, &mut tasks);
+    spawn_probes(&plan, &core, &news, &mut tasks);
     spawn_first_words(&core, shelf, &news, common, &mut tasks);
     let engine = Arc::clone(&core);
     let engine_news = news.clone();
@@ -140,7 +140,7 @@ fn spawn_cluster(
     });
     let (core, side) = (Arc::clone(core), Arc::clone(side));
     tasks.spawn(async move {
-        reporter::report(core, side).await;
+        reporter::report(core, side, Arc::new(HostClock)).await;
         "reporter"
     });
 }
@@ -227,13 +227,13 @@ async fn record_start(core: &Arc<Core>, plan: &Plan) {
 }
 
 pub(super) fn spawn_probes(
-    host: &Host,
-    state_dir: &std::path::Path,
+    plan: &Plan,
     core: &Arc<Core>,
     news: &mpsc::Sender<Message>,
     tasks: &mut JoinSet<&'static str>,
 ) {
-    for probe in probes::build_resident(host, state_dir) {
+    let (host, paths) = (&plan.host, &plan.config.certificates);
+    for probe in probes::build_resident(host, &plan.state_dir, paths) {
         let (out, mut seen) = mpsc::channel::<Seen>(1);
         let (host, vision, nudge) = (host.clone(), Arc::clone(&core.vision), core.nudge.clone());
         let news = news.clone();
@@ -279,6 +279,7 @@ fn spawn_first_words(
     let wants_words = common.output == crate::app::cli::Output::Text;
     tasks.spawn(async move {
         first_pass(&core).await;
+        Runs::recall(&core, &shelf, &news).await;
         core.go_on(FIRST_PASS, &news).await;
         if wants_words {
             let words = render_status(&core.status(), paint);

@@ -3,23 +3,19 @@
 use super::cluster::{ClusterSide, asks_people, refresh};
 use super::core::{Core, Message};
 use super::runs::Runs;
-use super::sight::chain;
 use crate::executor::{Outcome, Rein, RunEnd};
 use crate::host::{clock, retry};
-use crate::lease::LeaseError;
+use crate::lease::{LeaseError, Standing, first_rest, next_rest};
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Before the first try, so that nodes that fall sick together do not all write at once.
-const FIRST_REST: Duration = Duration::from_secs(2);
-/// Between two tries, doubled each time up to the second. A waiting node gets a free slot within 5 min (I19).
-const MIN_REST: Duration = Duration::from_secs(5);
-const MAX_REST: Duration = Duration::from_secs(120);
-/// How often a run under way looks for a breaker.
-const CORD_PERIOD: Duration = Duration::from_secs(15);
+/// How often a run under way looks for a breaker. Before each step it looks, too.
+const CORD_PERIOD: Duration = Duration::from_secs(30);
+/// How often a waiting node asks its own gates, which costs no call: a case that went away leaves the queue.
+const GATES_PERIOD: Duration = Duration::from_secs(30);
 
 /// How a run in a cluster left.
 pub enum Left {
@@ -48,39 +44,38 @@ pub struct Turn {
 impl Turn {
     /// Waits for a slot for as long as every gate passes, and carries the run out.
     pub async fn take(self, runs: &Runs, mut reins: watch::Receiver<Rein>) -> Left {
-        let mut rest = FIRST_REST;
-        let mut tries: u32 = 0;
+        let slots = &self.side.slots;
+        slots.begin_wait();
+        let mut before = Standing::Fresh;
+        let mut rest = first_rest(slots.agents_known(), retry::share(&self.side.node));
         loop {
-            if self
-                .rests(retry::spread(&self.side.node, rest), &mut reins)
-                .await
-            {
-                return self.leave("told to stop while it waited", tries).await;
+            if let Some(why) = self.rests(rest, &mut reins).await {
+                return self.leave(why).await;
             }
-            let why = match self.try_once(runs, &reins).await {
-                Tried::Left(end) => {
-                    self.side.spend_approval(self.case);
-                    self.side.set_waiting(None);
-                    return Left::Ridden(end);
-                }
-                Tried::GatesRefuse => {
-                    return self
-                        .leave("a gate refuses since the own Node was read again", tries)
-                        .await;
-                }
-                Tried::NotNow(why) => why,
+            let Some(cleared) = self.clear_now() else {
+                return self.leave(GATE).await;
             };
-            if tries == 0 {
-                self.record(&why).await;
+            let mut now = slots.look(&cleared, self.run).await;
+            if now == Standing::Clear {
+                match self.try_once(runs, &reins).await {
+                    Tried::Left(end) => {
+                        self.side.spend_approval(self.case);
+                        self.side.set_waiting(None);
+                        return Left::Ridden(end);
+                    }
+                    Tried::GatesRefuse => return self.leave(GATE).await,
+                    Tried::NoSlot(error) => now = slots.rebuffed(&error),
+                    Tried::NotNow(why) => now = Standing::Unread { why },
+                }
             }
-            tracing::info!(case = %self.case, run = %self.run, why, "waiting for a slot");
-            self.side.set_waiting(Some(why));
-            tries += 1;
-            rest = (MIN_REST * 2_u32.saturating_pow(tries.min(6))).min(MAX_REST);
-            // The spread alone may be nothing.
-            if self.rests(rest / 2, &mut reins).await {
-                return self.leave("told to stop while it waited", tries).await;
+            if before == Standing::Fresh {
+                self.record(now.why()).await;
             }
+            tracing::info!(case = %self.case, run = %self.run, why = now.why(), "waiting for a slot");
+            self.side.set_waiting(Some(now.why().to_owned()));
+            let draw = retry::share(&self.side.node);
+            rest = next_rest(&now, &before, slots.agents_known(), draw).max(slots.takes_rest());
+            before = now;
         }
     }
 
@@ -100,7 +95,7 @@ impl Turn {
             () = self.look_for_breakers() => RunEnd::Left,
         };
         match end {
-            RunEnd::NoSlot(error) => Tried::NotNow(plain(&error)),
+            RunEnd::NoSlot(error) => Tried::NoSlot(error),
             end => Tried::Left(end),
         }
     }
@@ -108,12 +103,18 @@ impl Turn {
     /// Reads the own Node fresh, and asks every gate with what it says (safety.md, I12). `None`: a gate refuses now.
     async fn clear(&self) -> Result<Option<Cleared>, String> {
         refresh(&self.core, &self.side, &self.news).await?;
+        let cleared = self.clear_now();
         let engine = self.core.engine();
-        let cleared = engine.clear_again(self.case, &self.playbook, clock::now());
         if cleared.is_none() && asks_people(engine.opt_in()) {
             tracing::info!(case = %self.case, "the approval does not stand any more");
         }
         Ok(cleared)
+    }
+
+    /// Asks every gate with what is known now.
+    fn clear_now(&self) -> Option<Cleared> {
+        let engine = self.core.engine();
+        engine.clear_again(self.case, &self.playbook, clock::now())
     }
 
     /// Stops the run at its next boundary when somebody pulls the stop cord. Never ends.
@@ -129,14 +130,29 @@ impl Turn {
         }
     }
 
-    /// Rests; whether it was told to stop or to leave meanwhile.
-    async fn rests(&self, span: Duration, reins: &mut watch::Receiver<Rein>) -> bool {
-        let told = reins.wait_for(|rein| *rein != Rein::Go);
-        tokio::time::timeout(span, told).await.is_ok()
+    /// Rests, and asks the gates now and then; why it does not wait any longer.
+    async fn rests(
+        &self,
+        span: Duration,
+        reins: &mut watch::Receiver<Rein>,
+    ) -> Option<&'static str> {
+        let mut left = span;
+        while !left.is_zero() {
+            let part = left.min(GATES_PERIOD);
+            let told = reins.wait_for(|rein| *rein != Rein::Go);
+            if tokio::time::timeout(part, told).await.is_ok() {
+                return Some("told to stop while it waited");
+            }
+            if self.clear_now().is_none() {
+                return Some(GATE);
+            }
+            left -= part;
+        }
+        None
     }
 
-    async fn leave(&self, why: &str, tries: u32) -> Left {
-        if tries > 0
+    async fn leave(&self, why: &str) -> Left {
+        if self.side.slots.is_claimed()
             && let Err(error) = self.side.slots.withdraw().await
         {
             tracing::warn!(%error, "the claim of this node may still stand");
@@ -159,15 +175,11 @@ impl Turn {
     }
 }
 
+const GATE: &str = "a gate refuses by now";
+
 enum Tried {
     Left(RunEnd),
     GatesRefuse,
+    NoSlot(LeaseError),
     NotNow(String),
-}
-
-fn plain(error: &LeaseError) -> String {
-    match error {
-        LeaseError::Refused(why) => why.to_string(),
-        other => chain(other),
-    }
 }

@@ -4,8 +4,9 @@
 use super::cluster::ClusterSide;
 use super::core::Core;
 use super::sight::chain;
+use crate::host::clock::Clock;
 use crate::host::cluster::{ApiError, Call, Fields, NodeView, Resource, Verb};
-use crate::host::{clock, retry};
+use crate::host::retry;
 use crate::policy::annotations::{BLOCKED, CASE, STATE};
 use crate::report::conditions::{Telling, Told, annotations_patch, conditions_patch, telling};
 use crate::report::events::{EventBook, Post, Regarding};
@@ -14,10 +15,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Changes within this time after a write are written together.
+/// Changes within this time after a write are written together; a condition waits for no other writes than those of conditions.
 const COALESCE: Duration = Duration::from_secs(5);
-/// How often a condition that stands is written again.
-const HEARTBEAT: Duration = Duration::from_secs(300);
+/// How often a condition that stands is written again: with a watch that is opened twice an hour, a node with a standing
+/// problem stays within the 6 requests an hour that an idle one may take.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(900);
 /// After a failed write, doubled each time up to the second.
 const MIN_REST: Duration = Duration::from_secs(2);
 const MAX_REST: Duration = Duration::from_secs(120);
@@ -31,60 +33,256 @@ struct Sent {
     conditions: BTreeMap<String, (bool, String)>,
     notes: [Option<String>; 3],
     retired: Vec<String>,
+    /// Types that the server refused for good, and when: they are tried again with the next heartbeat.
+    refused: BTreeMap<String, Uptime>,
     beat: Uptime,
 }
 
+/// Whom the Node's state is told to, and by whose time.
+struct Reporter {
+    core: Arc<Core>,
+    side: Arc<ClusterSide>,
+    clock: Arc<dyn Clock>,
+    sent: Sent,
+    events: EventBook,
+    /// An event that the server may not have yet.
+    unsent: Option<Call>,
+    /// When conditions were written last, and when anything was.
+    edge: Option<Uptime>,
+    wrote: Option<Uptime>,
+}
+
 /// Reports for ever.
-pub async fn report(core: Arc<Core>, side: Arc<ClusterSide>) {
-    let mut sent = Sent::default();
-    let mut events = EventBook::new(clock::now());
-    let mut rest = MIN_REST;
+pub async fn report(core: Arc<Core>, side: Arc<ClusterSide>, clock: Arc<dyn Clock>) {
+    let events = EventBook::new(clock.now());
+    let mut reporter = Reporter {
+        core,
+        side,
+        clock,
+        sent: Sent::default(),
+        events,
+        unsent: None,
+        edge: None,
+        wrote: None,
+    };
     loop {
-        let idle = tokio::time::timeout(HEARTBEAT, side.changed.notified());
-        // Woken by a change or by the time for a heartbeat: what is due is decided by what the server has.
-        idle.await.ok();
+        reporter.await_work().await;
+        reporter.tell_until_told().await;
+    }
+}
+
+impl Reporter {
+    /// Ends with a change, once it need not wait for others, or with the time for a heartbeat. What is due then is decided by
+    /// what the server has.
+    async fn await_work(&self) {
+        let mut has_changed = false;
         loop {
-            match tell(&core, &side, &mut sent, &mut events).await {
-                Ok(()) => {
-                    rest = MIN_REST;
-                    break;
+            let rest = if has_changed { self.rest() } else { HEARTBEAT };
+            if rest.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = self.side.changed.notified() => has_changed = true,
+                () = self.clock.sleep(rest) => return,
+            }
+        }
+    }
+
+    /// How much longer a change waits for others to be written with it.
+    fn rest(&self) -> Duration {
+        let now = self.clock.now();
+        let left = |since: Option<Uptime>| {
+            since.map_or(Duration::ZERO, |since| {
+                COALESCE.saturating_sub(now.uptime.since(since))
+            })
+        };
+        let telling = telling(&self.core.engine(), now, self.side.waiting().as_deref());
+        if self.due(&telling, now.uptime).is_empty() {
+            left(self.wrote)
+        } else {
+            left(self.edge)
+        }
+    }
+
+    /// Tells what is due, again and again until the server has it.
+    async fn tell_until_told(&mut self) {
+        let mut rest = MIN_REST;
+        loop {
+            let error = match self.tell().await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            tracing::warn!(
+                error = chain(&error),
+                "the Node cannot be told how it is; trying again"
+            );
+            let wait = error.retry_after().unwrap_or(rest);
+            let wait = wait + retry::spread(&self.side.node, wait);
+            self.clock.sleep(wait).await;
+            rest = (rest * 2).min(MAX_REST);
+        }
+    }
+
+    async fn tell(&mut self) -> Result<(), ApiError> {
+        let Some(view) = self.side.view() else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let telling = telling(&self.core.engine(), now, self.side.waiting().as_deref());
+        if self.sent.uid != view.uid {
+            let retired = retired(&self.side, &view, &telling).await?;
+            self.sent = known_of(&view, &telling, now.uptime);
+            self.sent.retired = retired;
+        }
+        self.tell_conditions(&telling).await?;
+        self.tell_notes(&telling).await?;
+        self.tell_events(&view).await
+    }
+
+    /// The conditions that the server does not have as they are, or not lately, and whether their status flips.
+    fn due<'a>(&self, telling: &'a Telling, now: Uptime) -> Vec<(&'a str, &'a Told, bool)> {
+        let sent = &self.sent;
+        let is_due = |since: Uptime| now.since(since) >= HEARTBEAT;
+        let mut changed: Vec<(&str, &Told, bool)> = Vec::new();
+        for (kind, told) in &telling.conditions {
+            let before = sent.conditions.get(kind);
+            let flips = before.map_or(told.is_problem, |(problem, _)| *problem != told.is_problem);
+            // What was never a problem here is not written: a healthy node costs nothing.
+            let is_news = flips || before.is_some_and(|(_, reason)| *reason != told.reason);
+            let beats = told.is_problem && is_due(sent.beat);
+            let is_refused = sent.refused.get(kind).is_some_and(|since| !is_due(*since));
+            if (is_news || beats) && !is_refused {
+                changed.push((kind, told, flips));
+            }
+        }
+        changed
+    }
+
+    async fn tell_conditions(&mut self, telling: &Telling) -> Result<(), ApiError> {
+        let now = self.clock.now();
+        let changed = self.due(telling, now.uptime);
+        if changed.is_empty() && self.sent.retired.is_empty() {
+            return Ok(());
+        }
+        self.edge = Some(now.uptime);
+        self.wrote = self.edge;
+        let wall = now.wall.to_rfc3339();
+        let retired = std::mem::take(&mut self.sent.retired);
+        match write_conditions(&self.side, &changed, &retired, &wall).await {
+            Ok(()) => self.keep(&changed, now.uptime),
+            // Perhaps only one of them is not wanted: it must not keep the others from being seen.
+            Err(error) if is_refusal(&error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "conditions are refused; each is tried alone"
+                );
+                for one in &changed {
+                    match write_conditions(&self.side, &[*one], &[], &wall).await {
+                        Ok(()) => self.keep(&[*one], now.uptime),
+                        Err(error) if is_refusal(&error) => {
+                            tracing::error!(
+                                condition = one.0,
+                                error = chain(&error),
+                                "the condition is refused; add its type to the ConfigMap `{CONDITIONS}`"
+                            );
+                            self.sent.refused.insert(one.0.to_owned(), now.uptime);
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
+            }
+            Err(error) => {
+                self.sent.retired = retired;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, written: &[(&str, &Told, bool)], now: Uptime) {
+        for (kind, told, _) in written {
+            let has = (told.is_problem, told.reason.clone());
+            self.sent.conditions.insert((*kind).to_owned(), has);
+            self.sent.refused.remove(*kind);
+        }
+        self.sent.beat = now;
+    }
+
+    async fn tell_notes(&mut self, telling: &Telling) -> Result<(), ApiError> {
+        let notes = [
+            Some(telling.state.clone()),
+            telling.case.clone(),
+            telling.blocked.clone(),
+        ];
+        if self.sent.notes == notes {
+            return Ok(());
+        }
+        self.wrote = Some(self.clock.now().uptime);
+        let call = Call::new(Verb::Patch, Resource::Nodes, "", &self.side.node)
+            .sending(annotations_patch(telling));
+        self.side.api.call(call).await?;
+        self.sent.notes = notes;
+        Ok(())
+    }
+
+    async fn tell_events(&mut self, view: &NodeView) -> Result<(), ApiError> {
+        let about = Regarding {
+            node: view.name.clone(),
+            uid: view.uid.clone(),
+        };
+        loop {
+            let call = match self.unsent.take() {
+                Some(call) => call,
+                None => match self.side.next_happening() {
+                    Some(what) => match self.events.post(&about, &what) {
+                        Post::Create(event) => {
+                            Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
+                        }
+                        Post::Again(name, patch) => {
+                            Call::new(Verb::Patch, Resource::Events, "default", &name)
+                                .sending(patch)
+                        }
+                        Post::Nothing => continue,
+                    },
+                    None => return Ok(()),
+                },
+            };
+            self.wrote = Some(self.clock.now().uptime);
+            match self.side.api.call(call.clone()).await {
+                Ok(_) => {}
+                // Made before, when only the answer was lost.
+                Err(error) if error.reason() == "AlreadyExists" => {}
+                // An event is told once or not at all: it must not hold up what comes after it.
+                Err(error) if error.is_final() => tracing::warn!(%error, "an event was not told"),
                 Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "the Node cannot be told how it is; trying again"
-                    );
-                    let wait = error.retry_after().unwrap_or(rest);
-                    tokio::time::sleep(wait + retry::spread(&side.node, wait)).await;
-                    rest = (rest * 2).min(MAX_REST);
+                    // As it is: to the book it is made, and it would be told as the second of an event that nobody has.
+                    self.unsent = Some(call);
+                    return Err(error);
                 }
             }
         }
-        tokio::time::sleep(COALESCE).await;
     }
 }
 
-async fn tell(
-    core: &Core,
+/// A no to what was sent, and not to who sent it.
+fn is_refusal(error: &ApiError) -> bool {
+    error.is_final() && error.code() != Some(401)
+}
+
+async fn write_conditions(
     side: &ClusterSide,
-    sent: &mut Sent,
-    events: &mut EventBook,
+    changed: &[(&str, &Told, bool)],
+    retired: &[String],
+    now: &str,
 ) -> Result<(), ApiError> {
-    let Some(view) = side.view() else {
-        return Ok(());
-    };
-    let telling = telling(&core.engine(), clock::now(), side.waiting().as_deref());
-    if sent.uid != view.uid {
-        *sent = known_of(&view, &telling);
-        sent.retired = retired(side, &view, &telling).await?;
-    }
-    tell_conditions(side, &telling, sent).await?;
-    tell_notes(side, &telling, sent).await?;
-    tell_events(side, &view, events).await
+    let call = Call::new(Verb::Patch, Resource::NodeStatus, "", &side.node)
+        .strategically()
+        .sending(conditions_patch(changed, retired, now));
+    side.api.call(call).await.map(drop)
 }
 
 /// What the Node says already: of a process before this one.
-fn known_of(view: &NodeView, telling: &Telling) -> Sent {
+fn known_of(view: &NodeView, telling: &Telling, now: Uptime) -> Sent {
     let conditions = view
         .conditions
         .iter()
@@ -96,7 +294,8 @@ fn known_of(view: &NodeView, telling: &Telling) -> Sent {
         conditions,
         notes: [STATE, CASE, BLOCKED].map(|key| view.annotations.get(key).cloned()),
         retired: Vec::new(),
-        beat: clock::now().uptime,
+        refused: BTreeMap::new(),
+        beat: now,
     }
 }
 
@@ -126,90 +325,4 @@ async fn retired(
         .filter(|kind| ours(kind) && !telling.conditions.contains_key(*kind))
         .cloned()
         .collect())
-}
-
-async fn tell_conditions(
-    side: &ClusterSide,
-    telling: &Telling,
-    sent: &mut Sent,
-) -> Result<(), ApiError> {
-    let now = clock::now();
-    let beats = now.uptime.since(sent.beat) >= HEARTBEAT;
-    let mut changed: Vec<(&str, &Told, bool)> = Vec::new();
-    for (kind, told) in &telling.conditions {
-        let before = sent.conditions.get(kind);
-        let flips = before.map_or(told.is_problem, |(problem, _)| *problem != told.is_problem);
-        // What was never a problem here is not written: a healthy node costs nothing.
-        let is_news = flips || before.is_some_and(|(_, reason)| *reason != told.reason);
-        if is_news || (beats && told.is_problem) {
-            changed.push((kind, told, flips));
-        }
-    }
-    if changed.is_empty() && sent.retired.is_empty() {
-        return Ok(());
-    }
-    let patch = conditions_patch(&changed, &sent.retired, &now.wall.to_rfc3339());
-    let call = Call::new(Verb::Patch, Resource::NodeStatus, "", &side.node)
-        .strategically()
-        .sending(patch);
-    side.api.call(call).await?;
-    for (kind, told, _) in changed {
-        sent.conditions
-            .insert(kind.to_owned(), (told.is_problem, told.reason.clone()));
-    }
-    sent.retired.clear();
-    sent.beat = now.uptime;
-    Ok(())
-}
-
-async fn tell_notes(
-    side: &ClusterSide,
-    telling: &Telling,
-    sent: &mut Sent,
-) -> Result<(), ApiError> {
-    let notes = [
-        Some(telling.state.clone()),
-        telling.case.clone(),
-        telling.blocked.clone(),
-    ];
-    if sent.notes == notes {
-        return Ok(());
-    }
-    let call =
-        Call::new(Verb::Patch, Resource::Nodes, "", &side.node).sending(annotations_patch(telling));
-    side.api.call(call).await?;
-    sent.notes = notes;
-    Ok(())
-}
-
-async fn tell_events(
-    side: &ClusterSide,
-    view: &NodeView,
-    events: &mut EventBook,
-) -> Result<(), ApiError> {
-    let about = Regarding {
-        node: view.name.clone(),
-        uid: view.uid.clone(),
-    };
-    while let Some(what) = side.next_happening() {
-        let call = match events.post(&about, &what) {
-            Post::Create(event) => {
-                Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
-            }
-            Post::Again(name, patch) => {
-                Call::new(Verb::Patch, Resource::Events, "default", &name).sending(patch)
-            }
-            Post::Nothing => continue,
-        };
-        match side.api.call(call).await {
-            Ok(_) => {}
-            // An event is told once or not at all: it must not hold up what comes after it.
-            Err(error) if error.is_final() => tracing::warn!(%error, "an event was not told"),
-            Err(error) => {
-                side.happened(what);
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
 }

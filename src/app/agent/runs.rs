@@ -88,7 +88,19 @@ impl Runs {
         Course::of(&plan, proposal, failed_units(timeline)).map_err(|error| chain(&error))
     }
 
-    /// Goes on with the runs that a restart interrupted, one after the other.
+    /// Tells the engine of what a restart interrupted. It must know before it may start anything: a node whose run is open
+    /// in its journal would else begin a second one beside it (I7; `nodemend simulate` found that).
+    pub async fn recall(core: &Arc<Core>, shelf: &Shelf, news: &mpsc::Sender<Message>) {
+        let Some(runs) = &core.runs else { return };
+        runs.tell_untold_ending(core, shelf, news).await;
+        for past in shelf.open_runs() {
+            let (case, run) = (past.opening.case(), past.run);
+            core.turn(Input::Run(RunNews::Resumed { case, run }), news)
+                .await;
+        }
+    }
+
+    /// Goes on with the runs that a restart interrupted, one after the other, after [`Runs::recall`].
     pub async fn resume(core: Arc<Core>, shelf: Shelf, news: mpsc::Sender<Message>) {
         let Some(runs) = &core.runs else { return };
         if let Err(error) = runs.runner.tidy_up(&shelf).await {
@@ -97,17 +109,8 @@ impl Runs {
                 "a slot of an ended run is not freed; the next run takes it over"
             );
         }
-        runs.tell_untold_ending(&core, &shelf, &news).await;
         for past in shelf.open_runs() {
             let case = past.opening.case();
-            core.turn(
-                Input::Run(RunNews::Resumed {
-                    case,
-                    run: past.run,
-                }),
-                &news,
-            )
-            .await;
             let end = runs.resume_one(&core, past, &news).await;
             report(case, past.run, end, &news).await;
         }

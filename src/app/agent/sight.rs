@@ -4,7 +4,7 @@ pub use crate::document::in_full as chain;
 use crate::host::{Host, clock};
 use crate::probes::{Probe, ProbeError, ProbeSpec};
 use crate::report::model::ProbeView;
-use crate::signal::{Batch, MissingReason};
+use crate::signal::{Batch, MissingReason, Uptime};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -104,6 +104,10 @@ impl Nudge {
     }
 }
 
+/// How often a probe is stirred in a flood.
+const STIR_GAP: Duration = Duration::from_millis(100);
+/// After so much calm ten may come at once: a line must not wait because of another one just before it.
+const STIR_CREDIT: Duration = Duration::from_millis(900);
 /// The longest rest of a probe that fails again and again.
 const MAX_REST: Duration = Duration::from_secs(300);
 
@@ -117,6 +121,7 @@ pub async fn watch(
 ) {
     let spec = probe.spec();
     let mut failures: u32 = 0;
+    let mut paid = Uptime::default();
     loop {
         let began = clock::now();
         let result = match tokio::time::timeout(spec.timeout, probe.collect(&host)).await {
@@ -152,9 +157,19 @@ pub async fn watch(
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = woken => {}
+                () = stirred(&mut *probe, &mut paid) => {}
             }
         }
     }
+}
+
+/// Ends when there is something new: at once, or in a flood every [`STIR_GAP`]. `paid`: up to when this was used.
+async fn stirred(probe: &mut dyn Probe, paid: &mut Uptime) {
+    let ahead = paid.since(clock::now().uptime);
+    tokio::time::sleep(ahead).await;
+    probe.stirred().await;
+    let now = clock::now().uptime;
+    *paid = (*paid).max(now.minus(STIR_CREDIT)).plus(STIR_GAP);
 }
 
 /// The rest before the next run: what is left of the period, longer after each failure in a row.
@@ -215,5 +230,40 @@ mod tests {
             .map(|failures| rest_after(period, Duration::from_secs(1), failures).as_secs())
             .collect();
         assert_eq!(rests, [9, 20, 40, 80, 160, 300, 300, 300, 300]);
+    }
+
+    struct Restless;
+
+    impl Probe for Restless {
+        fn spec(&self) -> &'static ProbeSpec {
+            &crate::probes::kernel_log::SPEC
+        }
+
+        fn collect<'a>(
+            &'a mut self,
+            _: &'a Host,
+        ) -> crate::host::BoxFuture<'a, Result<Batch, ProbeError>> {
+            Box::pin(async { Ok(Batch::of("kernel-log")) })
+        }
+
+        fn stirred(&mut self) -> crate::host::BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_stirs_ten_times_at_once_and_then_ten_times_a_second() {
+        let mut paid = Uptime::default();
+        let began = clock::now().uptime;
+        for _ in 0..10 {
+            stirred(&mut Restless, &mut paid).await;
+        }
+        let at_once = clock::now().uptime.since(began);
+        stirred(&mut Restless, &mut paid).await;
+        stirred(&mut Restless, &mut paid).await;
+        let all = clock::now().uptime.since(began);
+        // Real time, so only one side of each is certain: twelve take two gaps, and ten took less than all.
+        assert!(all >= 2 * STIR_GAP - Duration::from_millis(5), "{all:?}");
+        assert!(at_once < all, "{at_once:?} of {all:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger's file: replaced whole, synced, or not touched.
+//! Small files of the state directory, the ledger above all: replaced whole, synced, or not touched.
 
 use crate::engine::{Ledger, LedgerError};
 use std::fs::{File, OpenOptions};
@@ -81,8 +81,20 @@ pub fn read(path: &Path, boot_id: &str) -> Result<Ledger, StoreError> {
 ///
 /// *Cost*: two syncs; blocks, so it runs off the async threads.
 pub fn write(path: &Path, ledger: &Ledger) -> Result<(), StoreError> {
+    replace(
+        path,
+        &serde_json::to_string(ledger).map_err(StoreError::Form)?,
+    )
+}
+
+/// Replaces a small file whole, synced, or not at all.
+///
+/// # Errors
+/// Any write or sync that fails; the file of before is then still whole.
+///
+/// *Cost*: two syncs.
+pub fn replace(path: &Path, text: &str) -> Result<(), StoreError> {
     let draft = path.with_extension("draft");
-    let text = serde_json::to_string(ledger).map_err(StoreError::Form)?;
     let put = || -> io::Result<()> {
         let mut file = OpenOptions::new()
             .create(true)

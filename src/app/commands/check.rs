@@ -25,7 +25,7 @@ pub async fn run(common: &Common, wanted: &[String]) -> Result<(String, Exit), V
     let mut judge = Judge::new(rulebook, Timeline::new(catalogue), true)
         .map_err(|error| vec![too_large(&error)])?;
     let host = world::host(common);
-    let results = futures_in_order(probes::build(&host), &host).await;
+    let results = futures_in_order(probes::build_for(&host, &config.certificates), &host).await;
     let now = clock::now();
     for (name, result) in results {
         match result {

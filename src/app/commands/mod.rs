@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod playbook;
 pub mod remote;
 pub mod signature;
+pub mod simulate;
 pub mod slot;
 mod streams;
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::collectors::source::clock;
 use crate::collectors::source::shared::lock;
+use crate::host::clock;
 
 /// How long one piece of work may hold up the others before another worker takes them.
 pub const PATIENCE: Duration = Duration::from_millis(20);
@@ -66,7 +66,11 @@ struct State<W: Work> {
     turn: u64,
     next_id: u64,
     workers: usize,
+    /// Workers that were hired and have not looked at the queue yet.
+    coming: usize,
     idle: usize,
+    /// Threads that hang in work that was forgotten.
+    orphans: usize,
     stopped: bool,
 }
 
@@ -101,7 +105,9 @@ impl<W: Work> Apart<W> {
             turn: 0,
             next_id: 0,
             workers: 0,
+            coming: 0,
             idle: 0,
+            orphans: 0,
             stopped: false,
         };
         let shared = Shared {
@@ -139,9 +145,14 @@ impl<W: Work> Apart<W> {
         id
     }
 
-    /// Forgets a piece of work; if it is stuck, it is dropped when it returns.
+    /// Forgets a piece of work; if it is stuck, it is dropped when it returns and counts until then.
     pub fn remove(&self, id: u64) {
-        lock(&self.shared.state).jobs.retain(|job| job.id != id);
+        let mut state = lock(&self.shared.state);
+        let Some(place) = state.jobs.iter().position(|job| job.id == id) else {
+            return;
+        };
+        let job = state.jobs.remove(place);
+        state.orphans += usize::from(matches!(job.phase, Phase::Running { .. }));
     }
 
     /// Begins a turn: queues the work that `wanted` names and that is not stuck.
@@ -166,6 +177,28 @@ impl<W: Work> Apart<W> {
         if queued > 0 {
             self.shared.queued.notify_one();
         }
+    }
+
+    /// Queues one more piece of work in the turn that runs.
+    pub fn begin_also(&self, id: u64) {
+        let mut state = lock(&self.shared.state);
+        let found = state.jobs.iter_mut().find(|job| job.id == id);
+        let at_rest = found.filter(|job| !matches!(job.phase, Phase::Running { .. }));
+        let Some(job) = at_rest else { return };
+        job.phase = Phase::Queued;
+        if state.idle == 0 {
+            self.hire(&mut state);
+        }
+        drop(state);
+        self.shared.queued.notify_one();
+    }
+
+    /// Whether a thread hangs in this piece of work.
+    pub fn is_stuck(&self, id: u64) -> bool {
+        let state = lock(&self.shared.state);
+        let now = clock::monotonic();
+        let mut jobs = state.jobs.iter().filter(|job| job.id == id);
+        jobs.any(|job| is_late(job, state.turn, now))
     }
 
     /// What to do next; hires a worker if one piece of work holds up the others.
@@ -197,11 +230,9 @@ impl<W: Work> Apart<W> {
     pub fn stuck(&self) -> usize {
         let state = lock(&self.shared.state);
         let now = clock::monotonic();
-        state
-            .jobs
-            .iter()
-            .filter(|job| is_late(job, state.turn, now))
-            .count()
+        let late = state.jobs.iter();
+        let late = late.filter(|job| is_late(job, state.turn, now)).count();
+        late + state.orphans
     }
 
     fn next_of(&self, state: &mut State<W>) -> Next {
@@ -227,7 +258,12 @@ impl<W: Work> Apart<W> {
                 Next::Wait(left)
             };
         }
-        if moving || state.idle > 0 {
+        if moving || state.coming > 0 {
+            return Next::Wait(PATIENCE);
+        }
+        if state.idle > 0 {
+            // The worker that was woken for this queue hangs in its first piece of work.
+            self.shared.queued.notify_one();
             return Next::Wait(PATIENCE);
         }
         if self.hire(state) {
@@ -258,6 +294,7 @@ impl<W: Work> Apart<W> {
             .stack_size(STACK_BYTES);
         let hired = thread.spawn(move || work(&shared, least)).is_ok();
         state.workers += usize::from(hired);
+        state.coming += usize::from(hired);
         hired
     }
 }
@@ -282,6 +319,7 @@ fn is_late<W>(job: &Job<W>, turn: u64, now: Duration) -> bool {
 fn work<W: Work>(shared: &Shared<W>, least: Duration) {
     let mut scratch = Vec::new();
     let mut state = lock(&shared.state);
+    state.coming -= 1;
     loop {
         if state.stopped {
             return;
@@ -312,6 +350,8 @@ fn work<W: Work>(shared: &Shared<W>, least: Duration) {
             job.phase = Phase::Done { turn };
             // Slow but alive: the next turn waits twice what it took this time.
             job.deadline = (used * 2).clamp(least, MAX_DEADLINE);
+        } else {
+            state.orphans -= 1;
         }
         let turn = state.turn;
         let busy = state.jobs.iter().any(|job| match job.phase {
@@ -327,107 +367,5 @@ fn work<W: Work>(shared: &Shared<W>, least: Duration) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Apart, MAX_WORKERS, Work};
-    use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::sync::{Arc, Mutex};
-    use tokio::sync::Notify;
-
-    /// Hangs until its gate opens, if it has one.
-    struct Gate {
-        gate: Option<Arc<Mutex<Receiver<()>>>>,
-        runs: u64,
-    }
-
-    impl Work for Gate {
-        type Order = u64;
-        fn run(&mut self, order: u64, _: &mut Vec<u8>) {
-            if let Some(gate) = &self.gate {
-                let _opened = gate.lock().unwrap().recv();
-            }
-            self.runs = order;
-        }
-    }
-
-    fn open() -> Gate {
-        Gate {
-            gate: None,
-            runs: 0,
-        }
-    }
-
-    fn closed() -> (Gate, Sender<()>) {
-        let (key, gate) = channel();
-        (
-            Gate {
-                gate: Some(Arc::new(Mutex::new(gate))),
-                runs: 0,
-            },
-            key,
-        )
-    }
-
-    fn turn(lane: &Apart<Gate>, number: u64) {
-        lane.begin(number, number, |_| true);
-        lane.settle();
-    }
-
-    #[test]
-    fn stuck_work_is_given_up_counted_and_taken_up_again() {
-        let lane = Apart::new("test", Arc::new(Notify::new()));
-        let first = lane.add(open());
-        let (gate, key) = closed();
-        let hung = lane.add(gate);
-        let last = lane.add(open());
-        for number in 1..=3 {
-            turn(&lane, number);
-            assert_eq!(lane.look(first, |work| work.runs), Some(number));
-            assert_eq!(lane.look(last, |work| work.runs), Some(number));
-            assert_eq!(lane.look(hung, |work| work.runs), None);
-            assert_eq!(lane.stuck(), 1);
-        }
-        drop(key); // The gate stays open from here on.
-        let returned = (4..1000).find(|&number| {
-            turn(&lane, number);
-            lane.look(hung, |work| work.runs) == Some(number)
-        });
-        assert!(returned.is_some());
-        assert_eq!(lane.stuck(), 0);
-    }
-
-    #[test]
-    fn stuck_threads_are_capped_and_the_turn_still_ends() {
-        let lane = Apart::new("test", Arc::new(Notify::new()));
-        let mut keys = Vec::new();
-        for _ in 0..MAX_WORKERS + 2 {
-            let (gate, key) = closed();
-            lane.add(gate);
-            keys.push(key);
-        }
-        let last = lane.add(open());
-        turn(&lane, 1);
-        turn(&lane, 2);
-        assert_eq!(lane.stuck(), MAX_WORKERS);
-        assert_eq!(lane.look(last, |work| work.runs), None);
-        keys.clear();
-        let returned = (3..1000).any(|number| {
-            turn(&lane, number);
-            lane.look(last, |work| work.runs) == Some(number)
-        });
-        assert!(returned);
-    }
-
-    #[test]
-    fn work_that_is_not_wanted_rests() {
-        let lane = Apart::new("test", Arc::new(Notify::new()));
-        let (one, two) = (lane.add(open()), lane.add(open()));
-        lane.begin(1, 1, |id| id == two);
-        lane.settle();
-        assert_eq!(lane.look(one, |work| work.runs), None);
-        assert_eq!(lane.look(two, |work| work.runs), Some(1));
-        lane.remove(two);
-        turn(&lane, 2);
-        assert_eq!(lane.look(two, |work| work.runs), None);
-        assert_eq!(lane.look(one, |work| work.runs), Some(2));
-    }
-}
+#[path = "apart_tests.rs"]
+mod tests;

@@ -76,8 +76,8 @@ impl HeldFile {
 
     /// Reads the whole file into `scratch` and lends it.
     ///
-    /// *Errors*: the kernel's reason; the descriptor is then given up and opened anew next time
-    /// (at the next epoch if the file was missing).
+    /// *Errors*: the kernel's reason. One that lasts (the file is missing, or not for this user)
+    /// is repeated until the next epoch; any other is tried again on the next call.
     /// *Cost*: one `pread` for most files, no open in the steady state.
     pub fn read<'b>(
         &mut self,
@@ -87,9 +87,13 @@ impl HeldFile {
         match self.try_read(epoch, scratch) {
             Ok(len) => Ok(scratch.get(..len).unwrap_or_default()),
             Err(error) => {
-                self.file = None;
+                let errno = error.errno();
+                // What is only busy is read through the same descriptor next time.
+                if !matches!(errno, Some(Errno::EAGAIN | Errno::EBUSY)) {
+                    self.file = None;
+                }
                 if self.keep
-                    && let Some(errno) = error.errno()
+                    && let Some(errno) = errno.filter(|errno| lasts(*errno))
                 {
                     self.failed = Some((epoch, errno));
                 }
@@ -122,19 +126,19 @@ impl HeldFile {
         if scratch.len() < FIRST_BYTES {
             scratch.resize(FIRST_BYTES, 0);
         }
-        let fresh = if self.file.is_none() {
+        let mut fresh = if self.file.is_none() {
             Some(self.open()?)
         } else {
             None
         };
+        if self.keep && fresh.is_some() {
+            self.file = fresh.take();
+        }
         let file = match (&self.file, &fresh) {
             (Some(file), _) | (None, Some(file)) => file,
             (None, None) => return Err(self.error(Errno::EBADF)),
         };
         let len = self.read_from(file, scratch)?;
-        if self.keep && fresh.is_some() {
-            self.file = fresh;
-        }
         self.last = len;
         Ok(len)
     }
@@ -199,6 +203,26 @@ impl HeldFile {
     }
 }
 
+/// Whether the kernel will say the same until a device, a module or a right changes: the file is
+/// not there, not for this user, or its driver does not fill it. Everything else (EIO, ENOMEM, no
+/// descriptor left, ...) may be gone a moment later.
+fn lasts(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOENT
+            | Errno::ENOTDIR
+            | Errno::EISDIR
+            | Errno::ELOOP
+            | Errno::ENODEV
+            | Errno::ENXIO
+            | Errno::EACCES
+            | Errno::EPERM
+            | Errno::EINVAL
+            | Errno::ENODATA
+            | Errno::EOPNOTSUPP
+    )
+}
+
 /// Reads a file once, for what is looked at when a device appears and not on every page.
 ///
 /// *Errors*: the kernel's reason.
@@ -250,6 +274,30 @@ mod tests {
         for name in ["pipe", "dir", "huge"] {
             let mut file = HeldFile::new(&Root::at(dir.path()), name, Shape::Whole);
             assert!(file.read(1, &mut Vec::new()).is_err(), "{name}");
+        }
+    }
+
+    /// `/proc/self/mem` at offset 0 is a real EIO: nothing is mapped there.
+    #[test]
+    fn lasting_errors_wait_for_the_next_epoch_and_passing_ones_only_for_the_next_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut scratch = Vec::new();
+        for (target, errno, is_remembered) in [
+            ("/proc/self/mem", Errno::EIO, false),
+            ("/no/such/file", Errno::ENOENT, true),
+            ("/etc/passwd/x", Errno::ENOTDIR, true),
+        ] {
+            let mut file = HeldFile::at(path.clone(), true, Shape::Whole);
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            let error = file.read(1, &mut scratch).unwrap_err();
+            assert_eq!(error.errno(), Some(errno), "{target}");
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "well").unwrap();
+            let again = file.read(1, &mut scratch).map(<[u8]>::to_vec);
+            assert_eq!(again.is_err(), is_remembered, "{target}");
+            assert_eq!(file.read(2, &mut scratch).unwrap(), b"well", "{target}");
+            std::fs::remove_file(&path).unwrap();
         }
     }
 

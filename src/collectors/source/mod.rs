@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `adjtimex.rs` | the kernel's clock discipline, the one system call without a safe wrapper |
 //! | `apart.rs` | work off the rendering thread, with deadlines and a cap on stuck threads |
-//! | `clock.rs` | the two clocks, read without a system call |
 //! | `roots.rs` | where procfs, sysfs, the host's root and udev's data lie |
 //! | `held.rs` | a file that is kept open and read with `pread` to its end |
 //! | `shared.rs` | a file that two collectors read once a page |
 //! | `dir.rs` | a directory's names, looked at again once an epoch |
 //! | `links.rs` | the network links by one netlink dump |
+//! | `statfs.rs` | `statfs` of many mounts, with a deadline for each |
 //! | `mounts.rs` | the mount table, read again when it changed |
 //! | `scan.rs` | lines, fields and numbers of the kernel's text |
 //! | `attribute.rs` | files that hold one number each |
@@ -23,7 +23,6 @@ pub mod adjtimex;
 pub mod apart;
 pub mod attribute;
 pub mod class;
-pub mod clock;
 pub mod dir;
 pub mod held;
 pub mod info;
@@ -35,3 +34,4 @@ pub mod roots;
 pub mod rpc;
 pub mod scan;
 pub mod shared;
+pub mod statfs;

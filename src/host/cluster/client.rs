@@ -19,6 +19,8 @@ use std::time::Duration;
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// The longest sentence that is kept of a refusal.
 const MAX_MESSAGE_CHARS: usize = 400;
+/// The longest that a server's Retry-After is obeyed for: garbage in that header must not silence an agent for years.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// How long a watch may be silent. The server sends a bookmark every minute; a line that is dead says nothing.
 const MAX_SILENCE: Duration = Duration::from_secs(300);
 
@@ -249,7 +251,7 @@ fn refused(call: &Call, code: u16, headers: &HeaderMap, body: &[u8]) -> ApiError
         code,
         reason: text("reason").to_owned(),
         message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
-        retry_after: seconds.map(Duration::from_secs),
+        retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER)),
     }
 }
 

@@ -35,8 +35,26 @@ impl<'a> Fields<'a> {
         let name: String = self.name.chars().take(MAX_SHOWN_CHARS).collect();
         BadObject {
             object: format!("{} {name}", self.kind),
-            field: pointer.trim_start_matches('/').replace('/', "."),
+            // `~1` is a slash within a key (RFC 6901).
+            field: pointer
+                .trim_start_matches('/')
+                .replace('/', ".")
+                .replace("~1", "/"),
             why: why.into(),
+        }
+    }
+
+    /// An object that says its kind is of the kind that was asked for; the items of lists do not say it.
+    ///
+    /// # Errors
+    /// It is of another kind.
+    pub fn ensure_kind(&self) -> Result<(), BadObject> {
+        match self.maybe_text("/kind")? {
+            Some(kind) if kind != self.kind => {
+                let shown: String = kind.chars().take(MAX_SHOWN_CHARS).collect();
+                Err(self.bad("/kind", format!("is {shown}, not {}", self.kind)))
+            }
+            _ => Ok(()),
         }
     }
 

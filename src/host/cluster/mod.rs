@@ -5,6 +5,8 @@
 
 mod call;
 mod client;
+#[cfg(test)]
+mod client_tests;
 mod error;
 mod fields;
 mod node;

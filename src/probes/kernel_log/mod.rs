@@ -16,7 +16,7 @@ use ring::Seen;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many records one run reads: at one run a second twice what a console flood of 1,000 lines a second needs, and
+/// How many records one run reads: with only one run a second twice what a console flood of 1,000 lines a second needs, and
 /// under 20 ms of work. What is over waits in the ring for the next run.
 const MAX_RECORDS_PER_RUN: usize = 2_048;
 
@@ -164,6 +164,13 @@ impl<R: Ring> Probe for KernelLog<R> {
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
         // Reading the device never waits, so it needs no thread of its own; nothing is awaited, so nothing is lost.
         Box::pin(async move { self.read(host, clock::now(), clock::asleep()) })
+    }
+
+    fn stirred(&mut self) -> BoxFuture<'_, ()> {
+        match &self.ring {
+            Some(ring) => ring.written(),
+            None => Box::pin(std::future::pending()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The device itself, behind a port that tests can stand in for.
 
 use super::parse::{KmsgRecord, parse_record};
-use crate::host::Host;
+use crate::host::{BoxFuture, Host};
 use crate::probes::error::ProbeError;
 use crate::probes::text_file::read_error;
 use nix::errno::Errno;
@@ -9,6 +9,8 @@ use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// A record and its keys take at most 8 KiB (the kernel's CONSOLE_EXT_LOG_MAX and PRINTKRB_RECORD_MAX).
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -33,12 +35,19 @@ pub trait Ring: Send {
     /// # Errors
     /// The ring must be opened again.
     fn next_record(&mut self) -> io::Result<Seen>;
+
+    /// Ends when the kernel wrote something since the last look, perhaps a little too often. Never, where it does not say.
+    fn written(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// `/dev/kmsg`.
 #[derive(Debug)]
 pub struct KmsgFile {
     file: File,
+    /// Tells when there is something to read; `None` outside of a runtime, and then only the period does.
+    bell: Option<AsyncFd<File>>,
     buffer: Vec<u8>,
 }
 
@@ -61,11 +70,26 @@ impl KmsgFile {
             let what = format!("{} as a device of the kernel", path.display());
             return Err(ProbeError::Unsupported { what });
         }
+        let bell = bell(&file);
         Ok(Self {
             file,
+            bell,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
+}
+
+#[allow(
+    deprecated,
+    reason = "its successor is unsafe, for types whose descriptor may change; that of a File never does (tokio #8587)"
+)]
+fn bell(file: &File) -> Option<AsyncFd<File>> {
+    tokio::runtime::Handle::try_current().ok()?;
+    let made = file
+        .try_clone()
+        .and_then(|file| AsyncFd::with_interest(file, Interest::READABLE));
+    made.inspect_err(|error| tracing::debug!(%error, "kernel lines are seen once a second only"))
+        .ok()
 }
 
 impl Ring for KmsgFile {
@@ -82,5 +106,18 @@ impl Ring for KmsgFile {
             (_, Some(Errno::EINTR)) => Ok(Seen::Garbled),
             (Err(error), _) => Err(error),
         }
+    }
+
+    fn written(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(bell) = &self.bell else {
+                return std::future::pending().await;
+            };
+            match bell.readable().await {
+                // Cleared before the reading, so that a line that comes during it rings again.
+                Ok(mut ringing) => ringing.clear_ready(),
+                Err(_) => std::future::pending().await,
+            }
+        })
     }
 }

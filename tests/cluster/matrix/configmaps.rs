@@ -28,7 +28,7 @@ const CASES: &[Case] = &[
     ("list limits and breakers", Allow, |s| {
         s.own.caller.get(CONFIG_MAPS)
     }),
-    ("watch limits and breakers", Allow, |s| {
+    ("watch limits and breakers", Deny(RBAC), |s| {
         s.own
             .caller
             .get(&format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1"))

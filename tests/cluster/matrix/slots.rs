@@ -222,7 +222,7 @@ const CHANGE: &[Case] = &[
         s.own.caller.get(&lease("slot.cluster.0"))
     }),
     ("list slots and claims", Allow, |s| s.own.caller.get(LEASES)),
-    ("watch slots and claims", Allow, |s| {
+    ("watch slots and claims", Deny(RBAC), |s| {
         s.own
             .caller
             .get(&format!("{LEASES}?watch=1&timeoutSeconds=1"))

@@ -120,3 +120,52 @@ fn hung_mount_costs_its_own_series_once_a_moment_and_comes_back() {
     });
     assert!(back);
 }
+
+/// The kernel's own filesystems can hang too (a dead disk, a frozen device): here a mount that
+/// never answers calls itself ext4, between two that are well.
+#[test]
+fn hung_local_filesystem_costs_its_own_series_and_joins_the_others_again() {
+    let mut hung = Hung::new();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let tree = tree(&[
+        (one.path(), "ext4"),
+        (hung.dir.path(), "ext4"),
+        (two.path(), "xfs"),
+    ]);
+    let mut settings = settings_of(tree.path());
+    settings.roots.rootfs = nodemend::collectors::source::roots::Roots::host().rootfs;
+    let mut page = ScrapePage::new(&settings, TABLE).unwrap();
+    let point = |dir: &tempfile::TempDir| dir.path().display().to_string();
+    let (first, last, hung_point) = (point(&one), point(&two), point(&hung.dir));
+    let stuck = [
+        ("device", "d1"),
+        ("device_error", "mountpoint timeout"),
+        ("fstype", "ext4"),
+        ("mountpoint", hung_point.as_str()),
+    ];
+    for turn in 0..4 {
+        let (parsed, took) = page_of(&mut page);
+        let is_error = parsed.get("node_filesystem_device_error", &stuck);
+        assert_eq!(is_error, Some(1.0), "turn {turn}");
+        for (device, kind, point) in [("d0", "ext4", &first), ("d2", "xfs", &last)] {
+            let labels = [("device", device), ("fstype", kind), ("mountpoint", point)];
+            let size = parsed.get("node_filesystem_size_bytes", &labels);
+            assert!(size.is_some_and(|size| size > 0.0), "turn {turn} {device}");
+        }
+        let success = [("collector", "filesystem")];
+        assert_eq!(
+            parsed.get("node_scrape_collector_success", &success),
+            Some(1.0)
+        );
+        assert_eq!(parsed.get("nodemend_scrape_stuck_threads", &[]), Some(1.0));
+        let most = Duration::from_millis(if turn == 0 { 2500 } else { 900 });
+        assert!(took < most, "turn {turn} took {took:?}");
+    }
+    hung.answer();
+    let back = (0..1000).any(|_| {
+        let (parsed, _) = page_of(&mut page);
+        let threads = parsed.get("nodemend_scrape_stuck_threads", &[]);
+        parsed.get("node_filesystem_device_error", &stuck).is_none() && threads == Some(0.0)
+    });
+    assert!(back);
+}

@@ -1,0 +1,165 @@
+//! `nodemend simulate SCENARIO`.
+
+use crate::app::cli::{Common, Output, SimulateArgs};
+use crate::app::{Exit, playbooks, world};
+use crate::document::{Place, Problems};
+use crate::rehearsal::{Outcome, Scenario, Theatre};
+use crate::simulate;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::Write;
+
+/// Plays the scenario: once, or once for each seed. What is wrong with the file is told before anything is played.
+///
+/// # Errors
+/// Everything wrong with the request or the file.
+pub fn run(common: &Common, args: &SimulateArgs) -> Result<(String, Exit), Vec<Problems>> {
+    let origin = args.scenario.display().to_string();
+    let text = std::fs::read_to_string(&args.scenario)
+        .map_err(|error| vec![world::unreadable(&args.scenario, &error)])?;
+    let scenario = Scenario::parse(&origin, &text).map_err(|problems| vec![problems])?;
+    let theatre = theatre(common)?;
+    match &args.seeds {
+        Some(range) => {
+            let (first, last) = seeds(range)?;
+            Ok(many(&theatre, &scenario, first..=last, common.output))
+        }
+        None => {
+            let seed = args.seed.unwrap_or(scenario.seed);
+            let outcome = theatre.play(&scenario, seed, None, args.trace);
+            Ok(one(&scenario, &outcome, common.output))
+        }
+    }
+}
+
+/// The shipped signatures and playbooks, as the agent would use them with this configuration.
+fn theatre(common: &Common) -> Result<Theatre, Vec<Problems>> {
+    let config = world::load_config(common).map_err(|problems| vec![problems])?;
+    let (catalogue, _) = playbooks::load(&config);
+    let trade = simulate::World::shipped(world::catalogue(), &catalogue);
+    Theatre::of(trade).map_err(|why| {
+        let mut problems = Problems::of("signatures");
+        problems.add(Place::default(), why);
+        vec![problems]
+    })
+}
+
+fn exit(is_broken: bool) -> Exit {
+    if is_broken { Exit::Found } else { Exit::Fine }
+}
+
+fn one(scenario: &Scenario, outcome: &Outcome, output: Output) -> (String, Exit) {
+    let mut text = String::new();
+    if output == Output::Json {
+        let mut all = outcome.json(scenario);
+        if let (Some(fields), false) = (all.as_object_mut(), outcome.log.is_empty()) {
+            fields.insert("log".to_owned(), json!(outcome.log));
+        }
+        text = format!("{all}\n");
+    } else {
+        for line in &outcome.log {
+            // Writing to a String cannot fail.
+            writeln!(text, "{line}").ok();
+        }
+        text.push_str(&outcome.text(scenario));
+        if outcome.breach.is_some() {
+            let seed = outcome.seed;
+            writeln!(
+                text,
+                "play it again with --seed {seed}; --trace shows what led there"
+            )
+            .ok();
+        }
+    }
+    (text, exit(outcome.breach.is_some()))
+}
+
+/// Seeds as `A..B`, both included.
+fn seeds(range: &str) -> Result<(u64, u64), Vec<Problems>> {
+    let parts = range.split_once("..").and_then(|(first, last)| {
+        let last = last.strip_prefix('=').unwrap_or(last);
+        Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?))
+    });
+    parts.filter(|(first, last)| first <= last).ok_or_else(|| {
+        let mut problems = Problems::of("--seeds");
+        let why = format!("`{range}` is no range of seeds; write it like 1..500, both included");
+        problems.add(Place::default(), why);
+        vec![problems]
+    })
+}
+
+/// One line for each seed that broke something, and a summary. Machine output streams: one line a seed.
+fn many(
+    theatre: &Theatre,
+    scenario: &Scenario,
+    seeds: std::ops::RangeInclusive<u64>,
+    output: Output,
+) -> (String, Exit) {
+    let (mut played, mut broken, mut events) = (0_u64, Vec::new(), 0_u64);
+    let mut runs: std::collections::BTreeMap<&'static str, u64> = std::collections::BTreeMap::new();
+    let mut most: std::collections::BTreeMap<std::sync::Arc<str>, usize> =
+        std::collections::BTreeMap::new();
+    for seed in seeds {
+        let outcome = theatre.play(scenario, seed, None, false);
+        played += 1;
+        events += outcome.events;
+        for (kind, count) in outcome.runs() {
+            *runs.entry(kind).or_default() += count;
+        }
+        for (domain, count) in &outcome.most {
+            let known = most.entry(domain.clone()).or_default();
+            *known = (*known).max(*count);
+        }
+        let line = match (&outcome.breach, output) {
+            (_, Output::Json) => Some(outcome.json(scenario).to_string()),
+            (Some(breach), Output::Text) => Some(format!("seed {seed}: {breach}")),
+            (None, Output::Text) => None,
+        };
+        if let Some(line) = line {
+            // A reader that closed its end has what it wanted.
+            writeln!(std::io::stdout(), "{line}").ok();
+        }
+        if outcome.breach.is_some() {
+            broken.push(seed);
+        }
+    }
+    if output == Output::Json {
+        return (String::new(), exit(!broken.is_empty()));
+    }
+    let runs: Vec<String> = runs
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    let most: Vec<String> = most
+        .iter()
+        .map(|(domain, count)| format!("{domain} {count}"))
+        .collect();
+    let mut text = format!(
+        "{}: {played} seeds, {events} events, runs: {}; most nodes disrupted at once: {}\n",
+        scenario.name,
+        runs.join(", "),
+        most.join(", ")
+    );
+    match broken.first() {
+        Some(first) => {
+            let count = broken.len();
+            writeln!(text, "{count} seeds broke an invariant, the first is {first}: play it again with --seed {first} --trace").ok();
+        }
+        None => text.push_str("every invariant held in every play\n"),
+    }
+    (text, exit(!broken.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seeds;
+
+    #[test]
+    fn ranges_of_seeds_are_read_as_written_and_nothing_else_is() {
+        assert_eq!(seeds("1..500").ok(), Some((1, 500)));
+        assert_eq!(seeds("7..=7").ok(), Some((7, 7)));
+        for text in ["", "1", "5..1", "a..b", "1...3", "-1..3"] {
+            assert!(seeds(text).is_err(), "{text}");
+        }
+    }
+}

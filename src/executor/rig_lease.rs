@@ -1,0 +1,55 @@
+//! A lease for the executor's tests: the slots of one machine, with breakers that a test opens.
+
+use crate::host::BoxFuture;
+use crate::lease::{Grounds, Keeper, Lease, LeaseError, LocalSlots, Permit, Phase};
+use crate::policy::{Cleared, RunId};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+/// What the breakers say, one answer at each question; silence once they are used up is "none is open".
+pub(super) type Breakers = Arc<Mutex<VecDeque<Result<Option<String>, String>>>>;
+
+/// The slots of one machine, with the breakers of a cluster.
+pub(super) struct Guarded {
+    pub inner: Keeper<LocalSlots>,
+    pub breakers: Breakers,
+}
+
+impl Lease for Guarded {
+    fn acquire(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {
+        self.inner.acquire(cleared, run)
+    }
+
+    fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>> {
+        self.inner.renew(permit)
+    }
+
+    fn breakers<'a>(
+        &'a self,
+        _permit: &'a Permit,
+    ) -> BoxFuture<'a, Result<Option<String>, LeaseError>> {
+        let next = self.breakers.lock().expect("breakers").pop_front();
+        let answer = next.unwrap_or(Ok(None));
+        Box::pin(async move { answer.map_err(|why| LeaseError::Unproved { why }) })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        permit: &'a Permit,
+        phase: Phase,
+    ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        self.inner.keep(permit, phase)
+    }
+
+    fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.inner.release(permit, grounds)
+    }
+
+    fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {
+        self.inner.recover(cleared, run)
+    }
+
+    fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.inner.tidy_up(run, grounds)
+    }
+}

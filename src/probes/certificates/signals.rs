@@ -1,0 +1,27 @@
+//! Signals of certificates.
+
+use crate::signal::{Key, Unit};
+use std::time::Duration;
+
+/// Three runs of the probe.
+const MAX_AGE: Duration = Duration::from_secs(900);
+
+/// How long a certificate is still good.
+pub const DAYS_LEFT: Key<f64> = Key::<f64>::new(
+    "certificate.days_left",
+    Unit::None,
+    MAX_AGE,
+    "Days until the first certificate in a file runs out, by this node's wall clock; negative after that.",
+    "notAfter of the certificates of kubelet and static pods (X.509)",
+)
+.per("file");
+
+/// Whether a certificate could be read.
+pub const READABLE: Key<bool> = Key::<bool>::new(
+    "certificate.readable",
+    Unit::None,
+    MAX_AGE,
+    "Whether a file that should hold certificates can be read and holds at least one.",
+    "the files of kubelet and static pods",
+)
+.per("file");

@@ -1,0 +1,152 @@
+//! What certificates say, and what broken ones cost. Real certificates, made by `openssl` of the machine.
+
+use super::{Unusable, days_left, earliest_end, read};
+use crate::host::{Host, clock};
+use crate::signal::{Batch, Value};
+use std::fs::{create_dir_all, write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A self-signed certificate (ECDSA P-256, X.509 v3) that ends at 2031-02-03 04:05:06 UTC, made with
+/// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=system:nodes/CN=system:node:n1
+/// -not_before 20210203040506Z -not_after 20310203040506Z`, OpenSSL 3.5.
+const UTC_TIME: &str = include_str!("../../../tests/fixtures/certificates/utc-time.pem");
+/// The same with `-not_after 20660203040506Z`: from 2050 on the time has another type.
+const GENERALIZED_TIME: &str =
+    include_str!("../../../tests/fixtures/certificates/generalized-time.pem");
+
+const END: Duration = Duration::from_secs(1_927_857_906);
+const LATE_END: Duration = Duration::from_secs(3_032_395_506);
+
+fn value(batch: &Batch, key: &str, file: &str) -> Result<Value, &'static str> {
+    let mut samples = batch.samples.iter();
+    let sample = samples.find(|one| one.key == key && one.subject.as_str() == file);
+    let value = sample.expect("a sample").value.clone();
+    value.map_err(|reason| reason.kind())
+}
+
+fn body(pem: &str) -> Vec<u8> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .expect("a certificate")
+        .to_vec()
+}
+
+#[test]
+fn the_first_certificate_to_run_out_counts_whatever_its_form() {
+    let both = format!("{GENERALIZED_TIME}{UTC_TIME}");
+    let key = "-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n";
+    let cases: [(&str, Vec<u8>, Result<Duration, Unusable>); 9] = [
+        ("UTCTime", UTC_TIME.into(), Ok(END)),
+        ("GeneralizedTime", GENERALIZED_TIME.into(), Ok(LATE_END)),
+        ("a chain", both.into(), Ok(END)),
+        ("with its key", format!("{UTC_TIME}{key}").into(), Ok(END)),
+        ("DER", body(UTC_TIME), Ok(END)),
+        ("a key alone", key.into(), Err(Unusable::NoCertificate)),
+        ("empty", Vec::new(), Err(Unusable::NoCertificate)),
+        ("text", b"hello\n".to_vec(), Err(Unusable::NoCertificate)),
+        (
+            "PEM around nothing",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec(),
+            Err(Unusable::Garbled),
+        ),
+    ];
+    for (what, bytes, want) in cases {
+        assert_eq!(earliest_end(&bytes), want, "{what}");
+    }
+    assert!((days_left(END, END - Duration::from_secs(129_600)) - 1.5).abs() < 1e-9);
+    assert!(days_left(END, END + Duration::from_secs(1)) < 0.0);
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_is_survived() {
+    let der = body(UTC_TIME);
+    for end in 0..der.len() {
+        let cut = der.get(..end).expect("a part");
+        assert!(earliest_end(cut).is_err(), "cut at {end}");
+    }
+    for place in 0..der.len() {
+        let mut broken = der.clone();
+        broken[place] ^= 0xff;
+        let _answer = earliest_end(&broken);
+    }
+    for end in 0..UTC_TIME.len() - 30 {
+        let cut = UTC_TIME.get(..end).expect("ASCII");
+        assert!(earliest_end(cut.as_bytes()).is_err(), "cut at {end}");
+    }
+}
+
+fn machine() -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a directory");
+    for folder in ["var/lib/kubelet/pki", "etc/kubernetes/pki/etcd"] {
+        create_dir_all(root.path().join(folder)).expect("made");
+    }
+    root
+}
+
+#[test]
+fn a_broken_file_costs_its_own_series_and_says_so() {
+    let root = machine();
+    let pki = root.path().join("etc/kubernetes/pki");
+    write(pki.join("apiserver.crt"), UTC_TIME).expect("written");
+    write(pki.join("apiserver.key"), "no certificate").expect("written");
+    write(pki.join("ca.crt"), "garbled").expect("written");
+    write(pki.join("etcd/server.crt"), GENERALIZED_TIME).expect("written");
+    std::os::unix::fs::symlink("loop.crt", pki.join("loop.crt")).expect("linked");
+    // As kubelet does it: a link with an absolute path, which here lies below another root.
+    let kubelet = root.path().join("var/lib/kubelet/pki");
+    write(kubelet.join("kubelet-client-2026.pem"), UTC_TIME).expect("written");
+    let current = kubelet.join("kubelet-client-current.pem");
+    std::os::unix::fs::symlink("/var/lib/kubelet/pki/kubelet-client-2026.pem", current)
+        .expect("linked");
+    let defaults: Vec<PathBuf> = super::DEFAULT_PATHS.iter().map(PathBuf::from).collect();
+    let now = END - Duration::from_secs(10 * 86_400);
+    let batch = read(&Host::at(root.path()), &defaults, false, now).expect("read");
+    let days = |file: &str| value(&batch, "certificate.days_left", file);
+    let is_readable = |file: &str| value(&batch, "certificate.readable", file);
+    let ten = Ok(Value::Number(10.0));
+    assert_eq!(days("/etc/kubernetes/pki/apiserver.crt"), ten);
+    assert_eq!(days("/var/lib/kubelet/pki/kubelet-client-current.pem"), ten);
+    assert!(days("/etc/kubernetes/pki/etcd/server.crt").is_ok());
+    assert_eq!(days("/etc/kubernetes/pki/ca.crt"), Err("unreadable"));
+    assert_eq!(days("/etc/kubernetes/pki/loop.crt"), Err("probe-failed"));
+    for (file, want) in [
+        ("ca.crt", false),
+        ("loop.crt", false),
+        ("apiserver.crt", true),
+    ] {
+        let file = format!("/etc/kubernetes/pki/{file}");
+        assert_eq!(is_readable(&file), Ok(Value::Bool(want)), "{file}");
+    }
+    let subjects = batch
+        .samples
+        .iter()
+        .filter(|one| one.key == "certificate.readable");
+    assert_eq!(subjects.count(), 5);
+}
+
+#[test]
+fn named_files_are_missed_and_default_ones_are_not() {
+    let root = machine();
+    let host = Host::at(root.path());
+    let paths = [PathBuf::from("/srv/tls/web.pem")];
+    let batch = read(&host, &paths, true, clock::since_1970()).expect("read");
+    assert_eq!(
+        value(&batch, "certificate.days_left", "/srv/tls/web.pem"),
+        Err("not-here")
+    );
+    let none = read(&host, &paths, false, clock::since_1970());
+    assert_eq!(none.err().expect("nothing there").kind(), "unsupported");
+}
+
+#[test]
+fn a_directory_full_of_files_costs_no_more_than_the_bound() {
+    let root = machine();
+    let pki = root.path().join("etc/kubernetes/pki");
+    for number in 0..super::MAX_FILES + 50 {
+        write(pki.join(format!("{number}.crt")), UTC_TIME).expect("written");
+    }
+    let paths = [PathBuf::from("/etc/kubernetes/pki")];
+    let batch = read(&Host::at(root.path()), &paths, true, END).expect("read");
+    assert_eq!(batch.samples.len(), 2 * super::MAX_FILES);
+}

@@ -1,0 +1,108 @@
+//! What is left of the limits that a node runs into: connection tracking, file handles, process numbers, inotify. Past
+//! them everything fails in ways that name anything but the limit.
+
+pub mod inotify;
+mod parse;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+pub use parse::{
+    count_watches, free_share, read_effective_user, read_file_nr, read_number, read_task_count,
+};
+pub use signals::{CONNTRACK, FILE_HANDLES, INOTIFY_INSTANCES, INOTIFY_WATCHES, PIDS};
+
+use super::error::ProbeError;
+use super::off_thread::OffThread;
+use super::text_file::{read_error, read_text};
+use super::{Probe, ProbeSpec};
+use crate::host::{BoxFuture, Host};
+use crate::signal::{Batch, Key};
+use std::io;
+use std::time::Duration;
+
+/// The probe's description.
+pub static SPEC: ProbeSpec = ProbeSpec {
+    name: "headroom",
+    title: "kernel limits",
+    period: Duration::from_secs(15),
+    timeout: Duration::from_secs(5),
+    keys: &[&CONNTRACK.spec, &FILE_HANDLES.spec, &PIDS.spec],
+    cost: "0.2 ms wall, 0.1 ms CPU (2 cores of a VM, unoptimised build)",
+};
+
+/// Reads what is used of the kernel's limits, and the limits.
+pub struct Headroom {
+    off_thread: OffThread<Batch>,
+}
+
+impl Headroom {
+    /// A probe that has read nothing yet.
+    pub fn new() -> Self {
+        Self {
+            off_thread: OffThread::new(),
+        }
+    }
+}
+
+impl Default for Headroom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Probe for Headroom {
+    fn spec(&self) -> &'static ProbeSpec {
+        &SPEC
+    }
+
+    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
+        let host = host.clone();
+        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await })
+    }
+}
+
+/// Each limit by itself: one that cannot be read leaves the others.
+fn read(host: &Host) -> Batch {
+    let mut batch = Batch::of(SPEC.name);
+    let mut put = |key: &Key<f64>, share: Result<f64, ProbeError>| match share {
+        Ok(share) => batch.set(key, share),
+        Err(error) => batch.missing(&key.spec, error.missing_reason()),
+    };
+    put(&CONNTRACK, conntrack(host));
+    put(&FILE_HANDLES, file_handles(host));
+    put(&PIDS, pids(host));
+    batch
+}
+
+fn conntrack(host: &Host) -> Result<f64, ProbeError> {
+    let used = value(
+        host,
+        "/proc/sys/net/netfilter/nf_conntrack_count",
+        read_number,
+    )?;
+    let limit = value(
+        host,
+        "/proc/sys/net/netfilter/nf_conntrack_max",
+        read_number,
+    )?;
+    Ok(free_share(used, limit))
+}
+
+fn file_handles(host: &Host) -> Result<f64, ProbeError> {
+    let (used, limit) = value(host, "/proc/sys/fs/file-nr", read_file_nr)?;
+    Ok(free_share(used, limit))
+}
+
+fn pids(host: &Host) -> Result<f64, ProbeError> {
+    let used = value(host, "/proc/loadavg", read_task_count)?;
+    let pids = value(host, "/proc/sys/kernel/pid_max", read_number)?;
+    let threads = value(host, "/proc/sys/kernel/threads-max", read_number)?;
+    Ok(free_share(used, pids.min(threads)))
+}
+
+fn value<T>(host: &Host, file: &str, parse: fn(&str) -> Option<T>) -> Result<T, ProbeError> {
+    let path = host.path(file);
+    let text = read_text(&path)?;
+    parse(&text).ok_or_else(|| read_error(&path, io::ErrorKind::InvalidData.into()))
+}

@@ -1,0 +1,343 @@
+//! The tasks of one agent's process: the watch of its own Node, its probes, what it tells the server.
+
+use super::flaw::Flaw;
+use super::mind::Mind;
+use super::turn::{persist, put_in_force, recall, refresh, resume};
+use super::world::{World, lock};
+use crate::diagnosis::CaseState;
+use crate::engine::Input;
+use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
+use crate::policy::annotations::{BLOCKED, CASE, STATE};
+use crate::report::conditions::{Telling, Told, annotations_patch, conditions_patch, telling};
+use crate::report::events::{EventBook, Post, Regarding};
+use crate::signal::Uptime;
+use crate::simulate::{Fault as Sickness, PROBES};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The figures of `app::agent::cluster` and `app::agent::reporter`.
+const WATCH_FOR: Duration = Duration::from_secs(1800);
+const MIN_REST: Duration = Duration::from_secs(2);
+const MAX_REST: Duration = Duration::from_secs(120);
+const COALESCE: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(300);
+/// How often an agent looks that has nothing to see: looks that find what the last one found are folded into one. The gate
+/// `evidence` takes no sight that is older than 90 s.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Begins the agent's process on `node`.
+pub(super) fn begin(world: &Arc<World>, node: usize) {
+    let now = world.hall.now();
+    world.with(|state| {
+        state.jury.process_began(now, node);
+        let uid = state.server.nodes.get(node).map(|node| node.uid.clone());
+        if let Some(body) = state.bodies.get_mut(node) {
+            body.token_uid = uid.unwrap_or_default();
+            body.clear_since = now;
+            body.waiting = None;
+        }
+    });
+    world.tell(node, "the agent begins");
+    let mind = Mind::of(world, node);
+    let hall = &world.hall;
+    hall.spawn(Some(node), follow(Arc::clone(&mind)));
+    hall.spawn(Some(node), tell(Arc::clone(&mind)));
+    hall.spawn(Some(node), look(mind));
+}
+
+/// Follows the own Node for ever.
+async fn follow(mind: Arc<Mind>) {
+    let mut rest = MIN_REST;
+    let mut is_first = true;
+    loop {
+        match refresh(&mind).await {
+            Ok(()) => {
+                if std::mem::take(&mut is_first) {
+                    mind.slots.withdraw().await.ok();
+                }
+                rest = MIN_REST;
+                mind.slots.read_agents().await.ok();
+                watch(&mind).await;
+            }
+            Err(why) => {
+                if lock(&mind.view).is_none() {
+                    *lock(&mind.failure) = Some(why);
+                    mind.apply_opt_in();
+                }
+            }
+        }
+        let pause = rest.saturating_add(mind.world.spread(mind.node, rest));
+        mind.sleep(pause).await;
+        rest = (rest * 2).min(MAX_REST);
+    }
+}
+
+/// Watches from what was read last, until something breaks.
+async fn watch(mind: &Arc<Mind>) {
+    let Some(mut version) = lock(&mind.view).as_ref().map(|view| view.version.clone()) else {
+        return;
+    };
+    loop {
+        let limit = WATCH_FOR.saturating_add(mind.world.spread(mind.node, WATCH_FOR));
+        let call = Call::new(Verb::Watch, Resource::Nodes, "", "")
+            .with("resourceVersion", version.clone())
+            .with("timeoutSeconds", limit.as_secs().to_string());
+        let Ok(mut events) = mind.line.watch(call).await else {
+            return;
+        };
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => match take(mind, &event) {
+                    Some(seen) => version = seen,
+                    None => return,
+                },
+                Some(Err(_)) => return,
+                None => break,
+            }
+        }
+    }
+}
+
+/// Takes one event; the version that it brings.
+fn take(mind: &Arc<Mind>, event: &Value) -> Option<String> {
+    let object = event.get("object").unwrap_or(&Value::Null);
+    if event.get("type").and_then(Value::as_str) == Some("DELETED") {
+        *lock(&mind.view) = None;
+        *lock(&mind.failure) = Some("the Node was deleted".to_owned());
+        mind.apply_opt_in();
+        return None;
+    }
+    let view = NodeView::read(object).ok()?;
+    let version = view.version.clone();
+    put_in_force(mind, view);
+    Some(version)
+}
+
+/// The probes: looks closely while there is something to see.
+async fn look(mind: Arc<Mind>) {
+    let (world, node) = (Arc::clone(&mind.world), mind.node);
+    let Some(alarm) = world.alarms.get(node) else {
+        return;
+    };
+    mind.sleep(world.spread(node, Duration::from_secs(5))).await;
+    let has_past = world.body(node, |body| body.ledger.is_some() || !body.files.is_empty());
+    let is_ill = world.body(node, |body| body.ill.is_some());
+    if has_past == Some(true) || is_ill == Some(true) {
+        mind.wake();
+        see(&mind);
+    }
+    if mind.world.flaw != Some(Flaw::RecallsTooLate) {
+        recall(&mind);
+    }
+    *lock(&mind.has_looked) = true;
+    mind.turn(Input::StopCord(None));
+    if mind.world.flaw == Some(Flaw::RecallsTooLate) {
+        recall(&mind);
+    }
+    let resuming = Arc::clone(&mind);
+    if has_past == Some(true) {
+        world
+            .hall
+            .spawn(Some(node), async move { resume(&resuming).await });
+    }
+    loop {
+        match pace(&mind) {
+            Some(span) => {
+                tokio::select! {
+                    biased;
+                    () = alarm.notified() => {}
+                    () = mind.sleep(span) => {}
+                }
+            }
+            None => alarm.notified().await,
+        }
+        mind.wake();
+        see(&mind);
+    }
+}
+
+/// When to look next; `None`: when something happens.
+fn pace(mind: &Mind) -> Option<Duration> {
+    let is_ill = mind
+        .world
+        .body(mind.node, |body| body.ill.is_some())
+        .unwrap_or(false);
+    let (has_case, is_unsettled) = mind
+        .engine(|engine| {
+            let mut current = engine.book().current().peekable();
+            let has_case = current.peek().is_some();
+            let is_unsettled = current.any(|case| {
+                !matches!(
+                    case.state,
+                    CaseState::Confirmed | CaseState::NeedsHuman | CaseState::Treating
+                )
+            });
+            (has_case, is_unsettled)
+        })
+        .unwrap_or_default();
+    let quick = PROBES.first().map_or(CALM, |(_, period)| *period);
+    match (is_ill, has_case) {
+        (false, false) => None,
+        (true, true) if !is_unsettled => Some(CALM),
+        _ => Some(quick),
+    }
+}
+
+/// One look at what matters on this machine.
+fn see(mind: &Arc<Mind>) {
+    let now = mind.now();
+    let batches = mind.world.body(mind.node, |body| {
+        let kinds: [(&'static str, Sickness); 2] = [
+            ("systemd-bus", Sickness::BusMute),
+            ("kernel", Sickness::Drift(0)),
+        ];
+        let wanted: Vec<&'static str> = kinds.iter().map(|(probe, _)| *probe).collect();
+        wanted
+            .into_iter()
+            .map(|probe| body.machine.read(probe, now, &mut body.chance))
+            .collect::<Vec<_>>()
+    });
+    for batch in batches.unwrap_or_default() {
+        mind.turn(Input::Batch(batch));
+    }
+}
+
+/// What the server is known to have.
+#[derive(Default)]
+struct Sent {
+    uid: String,
+    conditions: BTreeMap<String, (bool, String)>,
+    notes: [Option<String>; 3],
+    beat: Uptime,
+}
+
+/// Tells the server how the node is, for ever.
+async fn tell(mind: Arc<Mind>) {
+    let mut sent = Sent::default();
+    let mut events = EventBook::new(mind.now());
+    let mut rest = MIN_REST;
+    loop {
+        tokio::select! {
+            biased;
+            () = mind.changed.notified() => {}
+            () = mind.sleep(HEARTBEAT) => {}
+        }
+        while let Err(error) = tell_once(&mind, &mut sent, &mut events).await {
+            let wait = error.retry_after().unwrap_or(rest);
+            let spread = mind.world.spread(mind.node, wait);
+            mind.sleep(wait.saturating_add(spread)).await;
+            rest = (rest * 2).min(MAX_REST);
+        }
+        rest = MIN_REST;
+        mind.sleep(COALESCE).await;
+    }
+}
+
+async fn tell_once(mind: &Mind, sent: &mut Sent, events: &mut EventBook) -> Result<(), ApiError> {
+    let Some(view) = lock(&mind.view).clone() else {
+        return Ok(());
+    };
+    let waiting = lock(&mind.waiting).clone();
+    let now = mind.now();
+    let telling = mind.engine(|engine| telling(engine, now, waiting.as_deref()));
+    let telling = telling.unwrap_or_else(|| Telling {
+        state: "healthy".to_owned(),
+        ..Telling::default()
+    });
+    if sent.uid != view.uid {
+        *sent = Sent {
+            uid: view.uid.clone(),
+            notes: [STATE, CASE, BLOCKED].map(|key| view.annotations.get(key).cloned()),
+            beat: now.uptime,
+            conditions: BTreeMap::new(),
+        };
+        let call = Call::new(
+            Verb::Get,
+            Resource::ConfigMaps,
+            super::line::NAMESPACE,
+            "conditions",
+        );
+        match persist(mind, call).await {
+            Err(error) if !error.is_missing() => return Err(error),
+            _ => {}
+        }
+    }
+    tell_conditions(mind, &telling, sent).await?;
+    tell_notes(mind, &telling, sent).await?;
+    tell_events(mind, &view, events).await
+}
+
+async fn tell_conditions(mind: &Mind, telling: &Telling, sent: &mut Sent) -> Result<(), ApiError> {
+    let now = mind.now();
+    let beats = now.uptime.since(sent.beat) >= HEARTBEAT;
+    let mut changed: Vec<(&str, &Told, bool)> = Vec::new();
+    for (kind, told) in &telling.conditions {
+        let before = sent.conditions.get(kind);
+        let flips = before.map_or(told.is_problem, |(problem, _)| *problem != told.is_problem);
+        let is_news = flips || before.is_some_and(|(_, reason)| *reason != told.reason);
+        if is_news || (beats && told.is_problem) {
+            changed.push((kind, told, flips));
+        }
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let patch = conditions_patch(&changed, &[], &now.wall.to_rfc3339());
+    let name = mind.world.name(mind.node);
+    let call = Call::new(Verb::Patch, Resource::NodeStatus, "", name)
+        .strategically()
+        .sending(patch);
+    mind.line.call(call).await?;
+    for (kind, told, _) in changed {
+        sent.conditions
+            .insert(kind.to_owned(), (told.is_problem, told.reason.clone()));
+    }
+    sent.beat = now.uptime;
+    Ok(())
+}
+
+async fn tell_notes(mind: &Mind, telling: &Telling, sent: &mut Sent) -> Result<(), ApiError> {
+    let notes = [
+        Some(telling.state.clone()),
+        telling.case.clone(),
+        telling.blocked.clone(),
+    ];
+    if sent.notes == notes {
+        return Ok(());
+    }
+    let name = mind.world.name(mind.node);
+    let call =
+        Call::new(Verb::Patch, Resource::Nodes, "", name).sending(annotations_patch(telling));
+    mind.line.call(call).await?;
+    sent.notes = notes;
+    Ok(())
+}
+
+async fn tell_events(mind: &Mind, view: &NodeView, events: &mut EventBook) -> Result<(), ApiError> {
+    let about = Regarding {
+        node: view.name.clone(),
+        uid: view.uid.clone(),
+    };
+    loop {
+        let Some(what) = lock(&mind.happenings).pop_front() else {
+            return Ok(());
+        };
+        let call = match events.post(&about, &what) {
+            Post::Create(event) => {
+                Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
+            }
+            Post::Again(name, patch) => {
+                Call::new(Verb::Patch, Resource::Events, "default", &name).sending(patch)
+            }
+            Post::Nothing => continue,
+        };
+        if let Err(error) = mind.line.call(call).await
+            && !error.is_final()
+        {
+            lock(&mind.happenings).push_back(what);
+            return Err(error);
+        }
+    }
+}

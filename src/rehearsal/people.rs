@@ -1,0 +1,441 @@
+//! What happens to the cluster: machines fall ill, things break, people do something.
+
+use super::agent::begin;
+use super::scenario::{Fault, Outbreak, Trouble, Whom};
+use super::server::{NodeObject, Server, is_breaker};
+use super::world::{Illness, State, World, opt_in};
+use crate::host::cluster::Resource;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a process that died is away at least; the kubelet starts it anew, with a wait that grows.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
+/// How long a machine takes to boot.
+const BOOT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(120));
+/// How soon the collector finds what belonged to a Node that is gone.
+const COLLECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
+
+/// Puts the ConfigMap `limits` there.
+pub(super) fn set_limits(server: &mut Server, now: Duration, limits: &BTreeMap<String, u32>) {
+    let data: BTreeMap<&String, String> = limits
+        .iter()
+        .map(|(key, cap)| (key, cap.to_string()))
+        .collect();
+    let map = json!({ "metadata": { "name": "limits", "namespace": "nodemend" }, "data": data });
+    server.put(now, Resource::ConfigMaps, "limits", Some(map));
+}
+
+/// The nodes that are meant, chosen by the seed.
+pub(super) fn chosen(world: &World, whom: &Whom) -> Vec<usize> {
+    let nodes = &world.scenario.nodes;
+    let is_in = |index: &usize, names: &[String], wanted: &Option<String>| {
+        let own = index.checked_rem(names.len()).and_then(|at| names.get(at));
+        wanted.is_none() || own == wanted.as_ref()
+    };
+    let mut meant: Vec<usize> = (0..world.names.len())
+        .filter(|index| {
+            is_in(index, &nodes.zones, &whom.zone) && is_in(index, &nodes.pools, &whom.pool)
+        })
+        .collect();
+    let count = match (whom.share, whom.count) {
+        (Some(share), _) => share.of(meant.len()),
+        (_, Some(count)) => usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(meant.len()),
+        _ => return meant,
+    };
+    world.with(|state| {
+        // The first `count` of a shuffle (Fisher and Yates).
+        for place in 0..count {
+            let left = u64::try_from(meant.len() - place).unwrap_or(1);
+            let other = place + usize::try_from(state.chance.below(left)).unwrap_or(0);
+            meant.swap(place, other);
+        }
+    });
+    meant.truncate(count);
+    meant
+}
+
+/// Machines fall ill, one after the other.
+pub(super) async fn break_out(world: Arc<World>, outbreak: Outbreak) {
+    world.hall.sleep(None, outbreak.at).await;
+    let nodes = chosen(&world, &outbreak.whom);
+    let signature = super::reading::SIGNATURES
+        .into_iter()
+        .find(|known| *known == outbreak.signature);
+    let Some(signature) = signature else { return };
+    for node in nodes {
+        let after = world.with(|state| state.chance.span(Duration::ZERO, outbreak.over));
+        let (inner, is_false) = (Arc::clone(&world), outbreak.is_false);
+        world.hall.spawn(None, async move {
+            inner.hall.sleep(None, after).await;
+            fall_ill(&inner, node, signature, is_false);
+        });
+    }
+}
+
+fn fall_ill(world: &World, node: usize, signature: &'static str, is_false: bool) {
+    let now = world.hall.now();
+    let is_new = world.with(|state| {
+        let body = state.bodies.get_mut(node)?;
+        if body.ill.is_some() {
+            return None;
+        }
+        let illness = Illness {
+            since: now,
+            signature,
+            is_false,
+        };
+        body.machine.strike(illness.sickness(), now);
+        body.ill = Some(illness);
+        state.meter.fell_ill += 1;
+        state.meter.first_ill.get_or_insert(now);
+        Some(())
+    });
+    if is_new.is_some() {
+        world.tell(node, &format!("falls ill: {signature}"));
+        if let Some(alarm) = world.alarms.get(node) {
+            alarm.notify_one();
+        }
+    }
+}
+
+/// A machine is well again.
+pub(super) fn heal(world: &World, state: &mut State, node: usize) {
+    let now = world.hall.now();
+    let Some(body) = state.bodies.get_mut(node) else {
+        return;
+    };
+    if let Some(ill) = body.ill.take() {
+        body.machine.heal(ill.sickness());
+        state.meter.healed.push(now.saturating_sub(ill.since));
+        state.meter.last_mended = now;
+        state.log.note(now, world.name(node), "is well again");
+    }
+    if let Some(alarm) = world.alarms.get(node) {
+        alarm.notify_one();
+    }
+}
+
+/// The agent's process dies now, and starts again in a while.
+pub(super) fn crash(world: &Arc<World>, node: usize) {
+    die(world, node, "the agent dies");
+    let away = world.with(|state| state.chance.span(RESTART.0, RESTART.1));
+    let inner = Arc::clone(world);
+    world.hall.spawn(None, async move {
+        inner.hall.sleep(None, away).await;
+        come_back(&inner, node);
+    });
+}
+
+/// The process ends; it has one more reason not to run.
+fn die(world: &World, node: usize, why: &str) {
+    world.tell(node, why);
+    let forgets = world.flaw == Some(super::flaw::Flaw::DiskForgets);
+    world.with(|state| state.server.away += 1);
+    world.body(node, |body| {
+        body.off += 1;
+        body.waiting = None;
+        if forgets {
+            body.files.clear();
+            body.ledger = None;
+        }
+    });
+    world.hall.end(node);
+}
+
+/// The DaemonSet's controller sees an agent again.
+fn is_back(world: &World) {
+    world.with(|state| state.server.away = state.server.away.saturating_sub(1));
+}
+
+/// One reason less; the process begins when none is left.
+fn come_back(world: &Arc<World>, node: usize) {
+    is_back(world);
+    let is_on = world.body(node, |body| {
+        body.off = body.off.saturating_sub(1);
+        body.off == 0
+    });
+    let exists = world.with(|state| state.server.nodes.get(node).is_some_and(|node| node.exists));
+    if is_on == Some(true) && exists {
+        begin(world, node);
+    }
+}
+
+/// A fault comes at its time and goes after it.
+pub(super) async fn strike(world: Arc<World>, fault: Fault) {
+    world.hall.sleep(None, fault.at).await;
+    let now = world.hall.now();
+    let word = fault.what.word();
+    world.with(|state| {
+        *state.meter.faults.entry(word).or_default() += 1;
+        state.log.note(now, "everybody", word);
+    });
+    if everywhere(&world, &fault) {
+        turn_weather(&world, &fault.what, true);
+        world.hall.sleep(None, fault.lasts).await;
+        turn_weather(&world, &fault.what, false);
+        return;
+    }
+    let nodes = chosen(&world, &fault.whom);
+    match fault.what {
+        Trouble::Partition => cut(&world, &nodes, fault.lasts).await,
+        Trouble::WatchesDropped => nodes.iter().for_each(|node| world.break_watch(*node)),
+        Trouble::Restart => nodes.iter().for_each(|node| crash(&world, *node)),
+        Trouble::Suspend => suspend(&world, &nodes, fault.lasts).await,
+        Trouble::Reboot => reboot(&world, &nodes).await,
+        Trouble::NodeDeleted => delete(&world, &nodes, fault.lasts).await,
+        Trouble::OptOut => opt_out(&world, &nodes, fault.lasts).await,
+        Trouble::Hostile => {
+            for node in nodes {
+                let inner = Arc::clone(&world);
+                world
+                    .hall
+                    .spawn(None, super::hostile::attack(inner, node, fault.lasts));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Faults that are not about nodes.
+fn everywhere(world: &World, fault: &Fault) -> bool {
+    let now = world.hall.now();
+    match &fault.what {
+        Trouble::Limits(limits) => world.with(|state| set_limits(&mut state.server, now, limits)),
+        Trouble::BreakersRemoved => world.with(|state| {
+            let breakers: Vec<String> = state
+                .server
+                .maps
+                .iter()
+                .filter(|(_, map)| is_breaker(map))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in breakers {
+                state.server.put(now, Resource::ConfigMaps, &name, None);
+            }
+        }),
+        Trouble::ServerDown
+        | Trouble::SlowCalls
+        | Trouble::TooManyRequests
+        | Trouble::ServerErrors
+        | Trouble::AnswersLost
+        | Trouble::LimitsGarbled
+        | Trouble::StopCord => {}
+        _ => return false,
+    }
+    true
+}
+
+fn turn_weather(world: &World, what: &Trouble, begins: bool) {
+    let now = world.hall.now();
+    let turned = |count: &mut u32| {
+        *count = if begins {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        }
+    };
+    world.with(|state| {
+        let weather = &mut state.weather;
+        weather.clear_since = now;
+        match what {
+            Trouble::ServerDown => turned(&mut weather.down),
+            Trouble::SlowCalls => turned(&mut weather.slow),
+            Trouble::TooManyRequests => turned(&mut weather.busy),
+            Trouble::ServerErrors => turned(&mut weather.failing),
+            Trouble::AnswersLost => turned(&mut weather.losing),
+            Trouble::StopCord => {
+                let map = json!({ "metadata": { "name": "breaker-stop" }, "data": { "reason": "a person pulled it" } });
+                let map = begins.then_some(map);
+                state.server.put(now, Resource::ConfigMaps, "breaker-stop", map);
+            }
+            Trouble::LimitsGarbled if begins => {
+                let map = json!({ "metadata": { "name": "limits" }, "data": { "cluster": "+3", "zone-a": "1e1" } });
+                state.server.put(now, Resource::ConfigMaps, "limits", Some(map));
+            }
+            Trouble::LimitsGarbled => set_limits(&mut state.server, now, &world.scenario.limits),
+            _ => {}
+        }
+        let line = if begins { "begins" } else { "ends" };
+        state.log.note(now, what.word(), line);
+    });
+    let is_down = matches!(what, Trouble::ServerDown);
+    if is_down && begins {
+        (0..world.names.len()).for_each(|node| world.break_watch(node));
+    }
+}
+
+async fn cut(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
+    for node in nodes {
+        world.tell(*node, "is cut off");
+        world.body(*node, |body| body.cut += 1);
+        world.with(|state| state.server.away += 1);
+    }
+    world.hall.sleep(None, lasts).await;
+    let now = world.hall.now();
+    for node in nodes {
+        world.tell(*node, "is connected again");
+        is_back(world);
+        world.body(*node, |body| {
+            body.cut = body.cut.saturating_sub(1);
+            body.clear_since = now;
+        });
+        world.break_watch(*node);
+    }
+}
+
+async fn suspend(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
+    let awake: Vec<usize> = nodes
+        .iter()
+        .copied()
+        .filter(|node| !world.hall.is_frozen(*node))
+        .collect();
+    for node in &awake {
+        world.tell(*node, "is suspended");
+        world.with(|state| state.server.away += 1);
+        world.hall.freeze(*node);
+    }
+    world.hall.sleep(None, lasts).await;
+    let now = world.hall.now();
+    for node in awake {
+        world.tell(node, "goes on");
+        is_back(world);
+        world.body(node, |body| body.clear_since = now);
+        world.break_watch(node);
+        world.hall.thaw(node);
+    }
+}
+
+async fn reboot(world: &Arc<World>, nodes: &[usize]) {
+    for node in nodes {
+        die(world, *node, "reboots");
+    }
+    let took = world.with(|state| state.chance.span(BOOT.0, BOOT.1));
+    world.hall.sleep(None, took).await;
+    let now = world.hall.now();
+    for node in nodes {
+        world.with(|state| {
+            if let Some(body) = state.bodies.get_mut(*node) {
+                body.boot += 1;
+                body.booted = now;
+            }
+            // A bus that was mute answers after a boot.
+            let is_cured = state.bodies.get(*node).is_some_and(|body| {
+                body.ill
+                    .as_ref()
+                    .is_some_and(|ill| !ill.is_false && ill.signature == "systemd-bus-unresponsive")
+            });
+            if is_cured {
+                heal(world, state, *node);
+            }
+        });
+        come_back(world, *node);
+    }
+}
+
+/// The Node goes, what it owned is collected, its pod is gone; later its kubelet makes a new one.
+async fn delete(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
+    for node in nodes {
+        let uid = world.with(|state| {
+            let object = state
+                .server
+                .nodes
+                .get_mut(*node)
+                .filter(|object| object.exists)?;
+            object.exists = false;
+            Some(object.uid.clone())
+        });
+        let Some(uid) = uid else { continue };
+        world.tell(*node, "its Node is deleted");
+        world.announce(*node, "DELETED", Duration::ZERO);
+        let (inner, node) = (Arc::clone(world), *node);
+        world.hall.spawn(None, async move {
+            let soon = inner.with(|state| state.chance.span(COLLECT.0, COLLECT.1));
+            inner.hall.sleep(None, soon).await;
+            collect(&inner, &uid);
+            let soon = inner.with(|state| state.chance.span(COLLECT.0, COLLECT.1));
+            inner.hall.sleep(None, soon).await;
+            die(&inner, node, "its pod is deleted");
+            inner.hall.sleep(None, lasts.max(COLLECT.1)).await;
+            register(&inner, node);
+            come_back(&inner, node);
+        });
+    }
+}
+
+/// Garbage collection: what a Node that is gone owned is gone.
+fn collect(world: &World, uid: &str) {
+    let now = world.hall.now();
+    world.with(|state| {
+        let owner = |lease: &Value| {
+            lease
+                .pointer("/metadata/ownerReferences/0/uid")
+                .and_then(Value::as_str)
+                == Some(uid)
+        };
+        let owned: Vec<String> = state
+            .server
+            .leases
+            .iter()
+            .filter(|(_, lease)| owner(lease))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in owned {
+            state.server.put(now, Resource::Leases, &name, None);
+            let change = super::server::Change::Deleted(name.clone());
+            state.log.note(now, "collector", &format!("deletes {name}"));
+            state.jury.wrote(
+                now,
+                &super::admission::Who::People,
+                0,
+                &change,
+                &state.server,
+            );
+        }
+    });
+}
+
+fn register(world: &World, node: usize) {
+    world.tell(node, "its Node is new");
+    world.with(|state| {
+        let uid = state.server.next_uid();
+        let version = state.server.next_version();
+        if let Some(object) = state.server.nodes.get_mut(node) {
+            let known = std::mem::take(object);
+            // The annotations of a new Node are empty: people opt it in again.
+            *object = NodeObject {
+                uid,
+                version,
+                exists: true,
+                annotations: opt_in(),
+                ..known
+            };
+        }
+    });
+}
+
+async fn opt_out(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
+    let set = |mode: Option<&str>| {
+        for node in nodes {
+            let is_set = world.with(|state| {
+                let version = state.server.next_version();
+                let object = state.server.nodes.get_mut(*node)?;
+                let key = "nodemend.io/mode";
+                let text = mode.unwrap_or("observe");
+                object.version = version;
+                object.annotations.insert(key.to_owned(), text.to_owned())
+            });
+            if is_set.is_some() {
+                let lag = world.spread(*node, Duration::from_secs(2));
+                world.announce(*node, "MODIFIED", lag);
+                world.tell(*node, mode.unwrap_or("observe"));
+            }
+        }
+    };
+    set(None);
+    world.hall.sleep(None, lasts).await;
+    set(Some("auto"));
+}
