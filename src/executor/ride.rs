@@ -9,7 +9,7 @@ use super::runner::{Halt, Rein, RunEnd, Runner};
 use super::soak::{Soak, SoakState};
 use super::witness::RunEvent;
 use crate::document::format_span;
-use crate::lease::{Grounds, Permit, Phase, RENEW_EVERY};
+use crate::lease::{Grounds, LeaseError, Permit, Phase, RENEW_EVERY};
 use crate::policy::RunId;
 use crate::signal::Uptime;
 use crate::steps::{Ticket, Verified};
@@ -22,6 +22,9 @@ use tokio::sync::watch;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it asks meanwhile.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// For how long it is tried to free a slot, and how long it rests in between at most.
+const FREE_PATIENCE: Duration = Duration::from_secs(86_400);
+const MAX_FREE_REST: Duration = Duration::from_secs(30);
 /// How often it is tried to write a run's end into the slot that it keeps.
 const KEEP_TRIES: u32 = 4;
 /// How long a durable write may take before the disk counts as hanging. A loaded spinning disk needs seconds.
@@ -386,11 +389,35 @@ impl Ride<'_> {
                 Ok(())
             }
         };
-        if let Err(error) = freed {
-            // Safe: it is found as our own at the next acquire; until then it only costs a slot.
-            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not freed");
+        if let (Err(error), Some(grounds)) = (freed, grounds) {
+            self.free_at_last(grounds, error).await;
         }
         Ok(RunEnd::Closed(outcome))
+    }
+
+    /// Frees a slot that could not be freed, because the API server was away or its answer was lost. This node may never need
+    /// one again, and until it does everybody else has one less. The next process does it where this one ends first.
+    async fn free_at_last(&mut self, grounds: Grounds, mut error: LeaseError) {
+        let (began, mut rest) = (self.now(), PAUSE);
+        let mut reins = self.reins.clone();
+        while self.now().since(began) < FREE_PATIENCE {
+            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not freed; trying again");
+            let leave = reins.wait_for(|rein| matches!(rein, Rein::Leave(_)));
+            tokio::select! {
+                _ = leave => return,
+                () = self.runner.site.clock.sleep(rest) => {}
+            }
+            rest = (rest * 2).min(MAX_FREE_REST);
+            let lease = &self.runner.lease;
+            let freed = match lease.tidy_up(self.id, grounds).await {
+                Ok(()) => lease.unclaim().await,
+                Err(error) => Err(error),
+            };
+            match freed {
+                Ok(()) => return,
+                Err(again) => error = again,
+            }
+        }
     }
 
     /// Says in the slot how the run ended, so that others count it. The slot is kept whether or not that can be written.

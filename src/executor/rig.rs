@@ -313,6 +313,7 @@ pub(super) struct Rig {
     pub disk: FrailDisk,
     pub reins: watch::Sender<Rein>,
     pub breakers: Breakers,
+    pub stuck: Arc<Mutex<usize>>,
 }
 
 impl Rig {
@@ -341,6 +342,7 @@ impl Rig {
             }),
             reins: watch::Sender::new(Rein::Go),
             breakers: Breakers::default(),
+            stuck: Arc::default(),
         }
     }
 
@@ -407,6 +409,7 @@ impl Rig {
             lease: Arc::new(Guarded {
                 inner: Keeper::new(slots, clock),
                 breakers: Arc::clone(&self.breakers),
+                stuck: Arc::clone(&self.stuck),
             }),
             witness: self.memory.clone(),
             disk: Arc::new(self.disk.clone()),

@@ -13,6 +13,22 @@ pub(super) type Breakers = Arc<Mutex<VecDeque<Result<Option<String>, String>>>>;
 pub(super) struct Guarded {
     pub inner: Keeper<LocalSlots>,
     pub breakers: Breakers,
+    /// How many times a slot cannot be freed, because the store is away.
+    pub stuck: Arc<Mutex<usize>>,
+}
+
+impl Guarded {
+    fn is_stuck(&self) -> bool {
+        let mut stuck = self.stuck.lock().expect("stuck");
+        let left = stuck.checked_sub(1);
+        *stuck = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+fn away<'a>() -> BoxFuture<'a, Result<(), LeaseError>> {
+    let why = "the API server is away".to_owned();
+    Box::pin(async move { Err(LeaseError::Unproved { why }) })
 }
 
 impl Lease for Guarded {
@@ -22,6 +38,14 @@ impl Lease for Guarded {
 
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>> {
         self.inner.renew(permit)
+    }
+
+    fn keep_up<'a>(
+        &'a self,
+        permit: &'a Permit,
+        turn: u32,
+    ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        self.inner.keep_up(permit, turn)
     }
 
     fn breakers<'a>(
@@ -42,6 +66,9 @@ impl Lease for Guarded {
     }
 
     fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        if self.is_stuck() {
+            return away();
+        }
         self.inner.release(permit, grounds)
     }
 
@@ -50,6 +77,16 @@ impl Lease for Guarded {
     }
 
     fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
+        if self.is_stuck() {
+            return away();
+        }
         self.inner.tidy_up(run, grounds)
+    }
+
+    fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>> {
+        if self.is_stuck() {
+            return away();
+        }
+        self.inner.unclaim()
     }
 }

@@ -343,3 +343,33 @@ async fn breakers_that_cannot_be_read_stop_the_run_and_are_asked_again_first() {
     );
     assert_eq!(rig.world.lock().expect("world").effects, [0]);
 }
+
+#[tokio::test]
+async fn a_slot_that_could_not_be_freed_is_freed_when_the_store_answers_again() {
+    let rig = Rig::of(&[BACK]);
+    // The release, then three tries, the last of which gets as far as the place in the queue.
+    *rig.stuck.lock().expect("stuck") = 3;
+    assert_eq!(outcome(rig.treat().await), Outcome::Mended);
+    assert!(!rig.holds_slot(), "somebody else could have it");
+    assert_eq!(*rig.stuck.lock().expect("stuck"), 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_leaves_the_slot_to_the_next_one() {
+    let rig = Rig::of(&[BACK]);
+    *rig.stuck.lock().expect("stuck") = usize::MAX;
+    let leaving = async {
+        while rig.kinds().last() != Some(&"run-closed") {
+            tokio::task::yield_now().await;
+        }
+        rig.reins.send_replace(Rein::Leave("the agent ends".into()));
+    };
+    let (end, ()) = tokio::join!(rig.treat(), leaving);
+    assert_eq!(outcome(end), Outcome::Mended);
+    assert!(rig.holds_slot());
+    *rig.stuck.lock().expect("stuck") = 0;
+    let process = rig.process("boot-a");
+    let shelf = process.shelf().expect("the journals");
+    process.tidy_up(&shelf).await.expect("freed");
+    assert!(!rig.holds_slot());
+}

@@ -168,11 +168,16 @@ impl<S: SlotStore> Keeper<S> {
         }
     }
 
-    async fn write(&self, permit: &Permit, tag: Tag) -> Result<(), LeaseError> {
+    async fn write(
+        &self,
+        permit: &Permit,
+        tag: Tag,
+        ask: impl FnOnce(&mut SlotMachine),
+    ) -> Result<(), LeaseError> {
         let _turn = self.turn.lock().await;
         permit.with(|machine| {
             machine.forget_call();
-            machine.ask_renewal();
+            ask(machine);
         });
         match self.drive(permit.machine(), &tag).await {
             Action::Held => Ok(()),
@@ -227,7 +232,16 @@ impl<S: SlotStore> Lease for Keeper<S> {
     }
 
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>> {
-        Box::pin(self.write(permit, tag_of(permit)))
+        Box::pin(self.write(permit, tag_of(permit), SlotMachine::ask_renewal))
+    }
+
+    fn keep_up<'a>(
+        &'a self,
+        permit: &'a Permit,
+        turn: u32,
+    ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        let tag = tag_of(permit);
+        Box::pin(self.write(permit, tag, move |machine| machine.ask_upkeep(turn)))
     }
 
     fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
@@ -262,7 +276,7 @@ impl<S: SlotStore> Lease for Keeper<S> {
             phase,
             ..tag_of(permit)
         };
-        Box::pin(self.write(permit, tag))
+        Box::pin(self.write(permit, tag, SlotMachine::ask_renewal))
     }
 
     fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {
@@ -285,6 +299,25 @@ impl<S: SlotStore> Lease for Keeper<S> {
             };
             // Without claims the machine begins at its found slots, from where a release is legal.
             self.free(SlotMachine::new(wants, own, false), tag).await
+        })
+    }
+
+    fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>> {
+        Box::pin(async move {
+            if !self.store.claims() {
+                return Ok(());
+            }
+            let tag = Tag {
+                run: RunId(0),
+                digest: Arc::from(""),
+                phase: Phase::Mending,
+            };
+            let send = self.store.send(Request::DeleteClaim, &tag);
+            let answer = tokio::time::timeout(CALL_LIMIT, send).await;
+            match answer.unwrap_or_else(|_| Answer::Silent("no answer in time".to_owned())) {
+                Answer::Deleted | Answer::Gone => Ok(()),
+                other => Err(LeaseError::Unproved { why: other.why() }),
+            }
         })
     }
 }

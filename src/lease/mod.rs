@@ -14,6 +14,8 @@ mod error;
 mod exchange;
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod instance_tests;
 mod keeper;
 mod limits;
 mod local;
@@ -75,6 +77,17 @@ pub trait Lease: Send + Sync {
     /// The write did not succeed: nothing disruptive may start.
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>>;
 
+    /// Renews between steps, every 15 s with a `turn` that counts up: keeps each slot's proof within the hold for half as many
+    /// writes as [`Lease::renew`] where there are several. Never the proof for a step.
+    ///
+    /// # Errors
+    /// As for [`Lease::renew`].
+    fn keep_up<'a>(
+        &'a self,
+        permit: &'a Permit,
+        turn: u32,
+    ) -> BoxFuture<'a, Result<(), LeaseError>>;
+
     /// Whether a breaker is open, read now; why. Asked before each disruptive step of a run that holds its slot.
     ///
     /// # Errors
@@ -111,4 +124,10 @@ pub trait Lease: Send + Sync {
     /// # Errors
     /// The store could not be asked or refused.
     fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>>;
+
+    /// Takes this node's place in the queue back, where there is one: for a release that was cut short.
+    ///
+    /// # Errors
+    /// The store could not be asked or refused.
+    fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>>;
 }

@@ -1,9 +1,9 @@
 //! One play: a scenario, a seed, and what came of it.
 
 use super::agent::begin;
+use super::breach::Breach;
 use super::flaw::Flaw;
 use super::hall::Stage;
-use super::jury::Breach;
 use super::meter::Meter;
 use super::people::{break_out, strike};
 use super::reading::SIGNATURES;

@@ -1,7 +1,7 @@
 //! Many real agents at once, all of them sick: each a process with its own Node, token, state and host tree, in two zones and two
 //! pools, each reaching the server by a way of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub struct Member {
 /// The caps of a crowd: 3 at once, at most 2 of them in one zone or pool.
 pub fn caps() -> Value {
     json!({ "cluster": "3", "zone-a": "2", "zone-b": "2", "pool-x": "2", "pool-y": "2",
-        "storm-nodes": "999" })
+        "storm-nodes": "999", "storm-nodes-any": "999" })
 }
 
 /// The present moment as the audit logs write it.
@@ -75,6 +75,7 @@ impl Crowd {
         };
         crowd.set_limits(&caps());
         let asleep: Vec<_> = (0..count).map(|number| crowd.invite(number)).collect();
+        crowd.run_pods(count);
         for one in asleep {
             crowd.members.push(Member {
                 patient: one.wake(),
@@ -100,6 +101,33 @@ impl Crowd {
         let asleep = Patient::prepare(&self.plane, agent, &notes, &kubeconfig);
         asleep.fall_sick();
         asleep
+    }
+
+    /// Reports the pods of the DaemonSet as running, as the kubelets of these nodes would: agents that are away are a reason to
+    /// stop.
+    fn run_pods(&self, count: usize) {
+        let pods = "/api/v1/namespaces/nodemend/pods";
+        let mut running = BTreeSet::new();
+        until("every node has its pod", Duration::from_secs(120), || {
+            let list = self.admin.get(pods).expect("list the pods");
+            let owned = |pod: &&Value| pod["metadata"]["ownerReferences"][0]["kind"] == "DaemonSet";
+            for pod in list["items"].as_array().into_iter().flatten().filter(owned) {
+                let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
+                if running.contains(&name) {
+                    continue;
+                }
+                let ready = json!({ "type": "Ready", "status": "True" });
+                let status = json!({ "status": { "phase": "Running", "conditions": [ready] } });
+                let path = format!("{pods}/{name}/status");
+                self.admin.patch(&path, &status).expect("report the pod");
+                running.insert(name);
+            }
+            running.len() == count
+        });
+        let set = "/apis/apps/v1/namespaces/nodemend/daemonsets/nodemend";
+        until("every agent is available", Duration::from_secs(60), || {
+            self.admin.get(set).body["status"]["numberAvailable"] == json!(count)
+        });
     }
 
     /// The limits as people set them.

@@ -149,7 +149,7 @@ impl Asleep {
         self.put("playbooks/sysctl-restore/1.0.1.yaml", &playbook);
         let config = format!(
             "limits: {{ mode: auto, allow: restart }}\nsignatures: {{ dir: {} }}\nplaybooks: {{ dir: {} }}\n\
-             trust: {{ digests: [{digest}] }}\n",
+             trust: {{ digests: [{digest}] }}\nattempts: {{ cooldown: 5s }}\n",
             home.join("signatures").display(),
             home.join("playbooks").display()
         );

@@ -224,10 +224,9 @@ impl Troubles {
             OfAll::Storm => {
                 // Without a line of people's own it is 5 nodes or 2 %.
                 let mut limits = caps();
-                limits
-                    .as_object_mut()
-                    .expect("an object")
-                    .remove("storm-nodes");
+                let lines = limits.as_object_mut().expect("an object");
+                lines.remove("storm-nodes");
+                lines.remove("storm-nodes-any");
                 crowd.set_limits(&limits);
                 self.storm = Some(Instant::now());
             }

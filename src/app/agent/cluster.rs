@@ -189,15 +189,13 @@ impl ClusterSide {
     }
 
     /// Whether a read has shown something newer than this event: what is under way in a watch while a run reads the Node must
-    /// not bring an opt-in back that the read no longer found (I12). Versions of one object are numbers that grow: that is how
+    /// not bring an opt-in back that the read no longer found (I12). Versions are numbers that grow: that is how
     /// every released API server makes them, and since Kubernetes 1.35 it is promised (KEP 5504). Others are taken as they come.
     fn is_behind(&self, event: &NodeView) -> bool {
         let number = |view: &NodeView| view.version.parse::<u64>().ok();
         let known = self.known();
-        let Some(view) = known.view.as_ref().filter(|view| view.uid == event.uid) else {
-            return false;
-        };
-        matches!((number(event), number(view)), (Some(event), Some(known)) if event < known)
+        let known = known.view.as_ref().and_then(number);
+        matches!((number(event), known), (Some(event), Some(known)) if event < known)
     }
 
     fn lose(&self, why: &str) {
@@ -253,10 +251,13 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 if std::mem::take(&mut is_first) {
                     tidy_up(&side).await;
                 }
-                rest = MIN_REST;
                 see(&side, &news).await;
                 count_agents(&side).await;
+                let began = clock::now().uptime;
                 let why = watch(&core, &side, &news).await;
+                if clock::now().uptime.since(began) >= MAX_REST {
+                    rest = MIN_REST;
+                }
                 tracing::debug!(%why, "the watch of the own Node begins anew");
             }
             Err(why) => {
@@ -303,11 +304,11 @@ async fn see(side: &ClusterSide, news: &mpsc::Sender<Message>) {
     }
 }
 
-/// Watches from what was read last, until something breaks.
+/// Watches until something breaks.
 async fn watch(core: &Arc<Core>, side: &ClusterSide, news: &mpsc::Sender<Message>) -> String {
-    let Some(mut version) = side.view().map(|view| view.version) else {
-        return "the Node is not known".to_owned();
-    };
+    // Not from the version that was read: a Node that did not change for a while has one that the server's watch cache has
+    // forgotten (410), and a GET gives the same again. From 0 the server begins with the Node as it has it.
+    let mut version = "0".to_owned();
     loop {
         let limit = WATCH_FOR + retry::spread(&side.node, WATCH_FOR);
         let call = Call::new(Verb::Watch, Resource::Nodes, "", "")
@@ -366,6 +367,9 @@ async fn take(
             version
                 .map(str::to_owned)
                 .ok_or_else(|| "a bookmark without resourceVersion".to_owned())
+        }
+        Some("DELETED") if side.is_behind(&NodeView::read(object).unwrap_or_default()) => {
+            Err(format!("Node {} was made anew", side.node))
         }
         Some("DELETED") => {
             let why = format!("Node {} was deleted", side.node);

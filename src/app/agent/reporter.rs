@@ -47,9 +47,11 @@ struct Reporter {
     events: EventBook,
     /// An event that the server may not have yet.
     unsent: Option<Call>,
-    /// When conditions were written last, and when anything was.
+    /// When conditions were written last, and when anything was, by whatever outcome.
     edge: Option<Uptime>,
     wrote: Option<Uptime>,
+    /// When the annotations were written last.
+    noted: Option<Uptime>,
 }
 
 /// Reports for ever.
@@ -64,6 +66,7 @@ pub async fn report(core: Arc<Core>, side: Arc<ClusterSide>, clock: Arc<dyn Cloc
         unsent: None,
         edge: None,
         wrote: None,
+        noted: None,
     };
     loop {
         reporter.await_work().await;
@@ -214,14 +217,18 @@ impl Reporter {
             telling.case.clone(),
             telling.blocked.clone(),
         ];
-        if self.sent.notes == notes {
+        let now = self.clock.now().uptime;
+        let is_old = self.noted.is_none_or(|since| now.since(since) >= HEARTBEAT);
+        let is_news = self.sent.notes.each_ref().map(said) != notes.each_ref().map(said);
+        if self.sent.notes == notes || !(is_news || is_old) {
             return Ok(());
         }
-        self.wrote = Some(self.clock.now().uptime);
+        self.wrote = Some(now);
         let call = Call::new(Verb::Patch, Resource::Nodes, "", &self.side.node)
             .sending(annotations_patch(telling));
         self.side.api.call(call).await?;
         self.sent.notes = notes;
+        self.noted = self.wrote;
         Ok(())
     }
 
@@ -262,6 +269,12 @@ impl Reporter {
             }
         }
     }
+}
+
+/// What a note says apart from its numbers: a reason that counts seconds or places in a queue is not news each time it is asked.
+fn said(note: &Option<String>) -> Option<String> {
+    let text = note.as_ref()?;
+    Some(text.chars().filter(|c| !c.is_ascii_digit()).collect())
 }
 
 /// A no to what was sent, and not to who sent it.
