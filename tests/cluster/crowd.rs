@@ -66,7 +66,7 @@ impl Crowd {
     pub fn start(name: &str, count: usize) -> Self {
         // Outside the network of the test, where crates can still be fetched.
         crate::binaries::agent();
-        let plane = ControlPlane::start_with_controllers(name);
+        let plane = ControlPlane::start_without_kubelets(name);
         plane.apply("overlays/standard");
         let relay = Relay::start(&format!("{}:443", crate::controlplane::ADDRESS));
         let admin = plane.admin();
