@@ -221,7 +221,7 @@ impl Jury {
     }
 
     /// The node does not count as disrupted any more.
-    fn rest(&mut self, node: usize) {
+    pub(super) fn rest(&mut self, node: usize) {
         self.disrupted.remove(&node);
         if let Some(record) = self.records.get_mut(node) {
             record.step = None;
