@@ -194,7 +194,15 @@ fn while_the_api_server_is_away_no_step_begins() {
         opened["signature"], "kernel-sysctl-drift",
         "detection goes on"
     );
-    std::thread::sleep(Duration::from_secs(20));
+    until(
+        "it says that it waits for the server",
+        MENDED_WITHIN,
+        || {
+            patient.process.ensure_alive();
+            let waits = |record: &Value| record["decision"] == "wait" && !record["run"].is_null();
+            patient.told("decided").iter().any(waits)
+        },
+    );
     patient.process.ensure_alive();
     assert!(!patient.is_well(), "nothing was touched");
     assert!(patient.told("step-began").is_empty());

@@ -82,11 +82,19 @@ impl ControlPlane {
 
     /// The same with controller-manager and scheduler: garbage collection, DaemonSets, taints.
     pub fn start_with_controllers(name: &str) -> Self {
+        Self::start_with(name, "")
+    }
+
+    /// The same for Nodes without a kubelet, which nobody finds silent.
+    pub fn start_without_kubelets(name: &str) -> Self {
+        Self::start_with(name, "--node-monitor-grace-period=10h")
+    }
+
+    fn start_with(name: &str, flags: &str) -> Self {
         let mut plane = Self::start(name);
-        for command in [
-            controllers_command(&plane.pki),
-            scheduler_command(&plane.pki),
-        ] {
+        let mut controllers = controllers_command(&plane.pki);
+        controllers.extend(flags.split_whitespace().map(str::to_owned));
+        for command in [controllers, scheduler_command(&plane.pki)] {
             let component = command.iter().find(|word| word.starts_with("kube-"));
             let component = component
                 .expect("both commands name their component")

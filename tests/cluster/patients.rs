@@ -41,12 +41,23 @@ impl Patient {
         annotations: &Value,
         kubeconfig: &str,
     ) -> Asleep {
+        Self::prepare_in(plane.dir(), plane, agent, annotations, kubeconfig)
+    }
+
+    /// The same with host and state below `hosts`.
+    pub fn prepare_in(
+        hosts: &Path,
+        plane: &ControlPlane,
+        agent: Agent,
+        annotations: &Value,
+        kubeconfig: &str,
+    ) -> Asleep {
         let notes = json!({ "metadata": { "annotations": annotations } });
         plane
             .admin()
             .merge(&agent.node_path(), &notes)
             .expect("annotate the node");
-        let home = plane.dir().join(&agent.node);
+        let home = hosts.join(&agent.node);
         let asleep = Asleep {
             agent,
             home,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::crowd::{Crowd, caps, now};
+use crate::crowd::{Crowd, Member, caps, now};
 use crate::fleet::CONFIG_MAPS;
 use crate::relay::Way;
 
@@ -35,6 +35,7 @@ enum OfAll {
     NodeRemoved,
     NoLimits,
     StorePaused,
+    SickAgain,
 }
 
 /// How a trouble ends.
@@ -86,6 +87,7 @@ impl Troubles {
             (0.40, OfAll::NodeRemoved),
             (0.50, OfAll::NoLimits),
             (0.60, OfAll::StorePaused),
+            (0.70, OfAll::SickAgain),
         ];
         Self {
             seed,
@@ -250,6 +252,19 @@ impl Troubles {
                 crowd.admin.delete(&path).expect("remove the Node");
                 member.is_removed = true;
                 crowd.scenery.troubled.push((node, now(), i64::MAX));
+            }
+            OfAll::SickAgain => {
+                // What it told once it tells as a series now, unless it was restarted meanwhile: so three of them.
+                let is_over = |member: &&Member| {
+                    member.is_well
+                        && !member.is_removed
+                        && !member.patient.told("case-closed").is_empty()
+                };
+                let over: Vec<_> = crowd.members.iter().filter(is_over).take(3).collect();
+                if over.len() < 3 {
+                    return self.plan.push_front((0.0, trouble));
+                }
+                over.iter().for_each(|member| member.patient.fall_sick());
             }
             OfAll::NoLimits => {
                 let mut limits = caps();
