@@ -376,7 +376,7 @@ fn a_crowd_keeps_every_invariant_whatever_is_killed_paused_cut_off_or_slow() {
         |text| text.parse().expect("NODEMEND_SEED is a number"),
     );
     eprintln!("NODEMEND_SEED={seed} draws the same troubles again");
-    let mut crowd = Crowd::start("troubled", size(32));
+    let mut crowd = Crowd::start("troubled", size(26));
     let mut troubles = Troubles::draw(seed, crowd.members.len());
     let limit = 2 * limit(crowd.members.len());
     let began = Instant::now();
