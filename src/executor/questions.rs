@@ -172,10 +172,12 @@ impl Ride<'_> {
     /// Renews the slot as long as it is polled. A failure is no reason to break off what is under way: it is asked again
     /// before the next step.
     async fn keep_fresh(&self) -> Infallible {
+        let mut turn = 0_u32;
         loop {
             self.runner.site.clock.sleep(RENEW_EVERY).await;
+            turn = turn.wrapping_add(1);
             if let Some(permit) = &self.permit
-                && let Err(error) = self.runner.lease.renew(permit).await
+                && let Err(error) = self.runner.lease.keep_up(permit, turn).await
             {
                 tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not renewed");
             }

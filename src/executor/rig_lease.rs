@@ -40,6 +40,14 @@ impl Lease for Guarded {
         self.inner.renew(permit)
     }
 
+    fn keep_up<'a>(
+        &'a self,
+        permit: &'a Permit,
+        turn: u32,
+    ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        self.inner.keep_up(permit, turn)
+    }
+
     fn breakers<'a>(
         &'a self,
         _permit: &'a Permit,

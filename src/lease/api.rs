@@ -15,9 +15,9 @@ use super::objects::{
 };
 use super::queue::SIGNATURE_LABEL;
 use super::waiting::Standing;
-use crate::host::cluster::{ApiError, Call, Cluster, Fields, NodeView, Resource, Verb};
 use crate::host::BoxFuture;
 use crate::host::clock::{Clock, HostClock};
+use crate::host::cluster::{ApiError, Call, Cluster, Fields, NodeView, Resource, Verb};
 use crate::policy::{Cleared, RunId};
 use crate::signal::Uptime;
 use serde_json::{Value, json};

@@ -168,11 +168,16 @@ impl<S: SlotStore> Keeper<S> {
         }
     }
 
-    async fn write(&self, permit: &Permit, tag: Tag) -> Result<(), LeaseError> {
+    async fn write(
+        &self,
+        permit: &Permit,
+        tag: Tag,
+        ask: impl FnOnce(&mut SlotMachine),
+    ) -> Result<(), LeaseError> {
         let _turn = self.turn.lock().await;
         permit.with(|machine| {
             machine.forget_call();
-            machine.ask_renewal();
+            ask(machine);
         });
         match self.drive(permit.machine(), &tag).await {
             Action::Held => Ok(()),
@@ -227,7 +232,16 @@ impl<S: SlotStore> Lease for Keeper<S> {
     }
 
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>> {
-        Box::pin(self.write(permit, tag_of(permit)))
+        Box::pin(self.write(permit, tag_of(permit), SlotMachine::ask_renewal))
+    }
+
+    fn keep_up<'a>(
+        &'a self,
+        permit: &'a Permit,
+        turn: u32,
+    ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        let tag = tag_of(permit);
+        Box::pin(self.write(permit, tag, move |machine| machine.ask_upkeep(turn)))
     }
 
     fn release(&self, permit: Permit, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
@@ -262,7 +276,7 @@ impl<S: SlotStore> Lease for Keeper<S> {
             phase,
             ..tag_of(permit)
         };
-        Box::pin(self.write(permit, tag))
+        Box::pin(self.write(permit, tag, SlotMachine::ask_renewal))
     }
 
     fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>> {

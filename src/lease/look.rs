@@ -46,6 +46,11 @@ impl ApiSlots {
             scene.signature = cleared.proposal().signature.to_string();
             (scene.standing.clone(), scene.looks)
         };
+        if self.scene().agents.is_none() {
+            // The answer at the start was lost: without it a node of a small cluster would rest as one of five thousand, and
+            // miss a free slot (I19; `nodemend simulate` found that).
+            self.read_agents().await.ok();
+        }
         let seen = self.look_in_order(&before, look, &tag).await;
         let now = seen.unwrap_or_else(|error| Standing::Unread {
             why: error.to_string(),

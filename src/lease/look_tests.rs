@@ -1,12 +1,11 @@
 //! What waiting costs, who is next, and what stops everybody, against a fake API server.
 
 use super::api_tests::{INSTANCE, Scene, get};
-use super::error::LeaseError;
 use super::fixture::cleared;
 use super::keeper::{Keeper, Phase};
 use super::waiting::Standing;
 use super::{ApiSlots, Grounds, Lease};
-use crate::host::cluster::{Resource, Verb};
+use crate::host::cluster::{NodeView, Resource, Verb};
 use crate::host::fake::Failure;
 use crate::policy::RunId;
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use std::sync::Arc;
 
 type Agent = Keeper<Arc<ApiSlots>>;
 
-async fn look(agent: &Agent) -> Standing {
+pub(super) async fn look(agent: &Agent) -> Standing {
     agent.store().look(&cleared(), RunId(1)).await
 }
 
@@ -39,7 +38,7 @@ async fn calls_of(scene: &Scene, agent: &Agent) -> (Standing, Vec<String>) {
     (standing, words(scene, before))
 }
 
-fn claim(scene: &Scene, node: &str, time: &str) {
+pub(super) fn claim(scene: &Scene, node: &str, time: &str) {
     scene.server.plant(
         Resource::Leases,
         json!({ "metadata": { "name": node, "uid": format!("claim-{node}"), "creationTimestamp": time,
@@ -48,7 +47,7 @@ fn claim(scene: &Scene, node: &str, time: &str) {
     );
 }
 
-fn slot(scene: &Scene, name: &str, node: &str, notes: Value) {
+pub(super) fn slot(scene: &Scene, name: &str, node: &str, notes: Value) {
     scene.server.plant(
         Resource::Leases,
         json!({ "metadata": { "name": name, "uid": format!("uid-{name}"), "resourceVersion": "5",
@@ -356,98 +355,52 @@ async fn a_run_under_way_does_not_go_on_while_limits_or_slots_cannot_be_read() {
     }
 }
 
-fn foreign() -> [(Value, &'static str); 3] {
-    [
-        (
-            json!({ "nodemend.io/phase": "mending", "nodemend.io/instance": "another" }),
-            "agent another of this node",
-        ),
-        (
-            json!({ "nodemend.io/phase": "mending", "nodemend.io/instance": "" }),
-            "does not say which agent",
-        ),
-        (
-            json!({ "nodemend.io/phase": "mending" }),
-            "does not say which agent",
-        ),
-    ]
-}
-
 #[tokio::test]
-async fn a_slot_of_another_agent_of_this_node_is_neither_used_nor_freed() {
-    for (notes, part) in foreign() {
-        let scene = Scene::with_limits(json!({ "cluster": "2" }));
-        slot(&scene, "slot.cluster.0", "a", notes);
-        let planted = scene.server.find(Resource::Leases, "slot.cluster.0");
-        let agent = scene.agent("a");
-        let standing = look(&agent).await;
-        let error = get(&agent, 1).await.expect_err("refused");
-        assert!(matches!(error, LeaseError::OtherInstance { .. }), "{error}");
-        for text in [standing.why().to_owned(), error.to_string()] {
-            assert!(
-                text.contains(part) && text.contains("Lease nodemend/slot.cluster.0"),
-                "{text}"
-            );
-            assert!(
-                text.contains("nodemend slot release slot.cluster.0"),
-                "{text}"
-            );
-        }
-        assert!(agent.recover(cleared(), RunId(1)).await.is_err());
-        assert!(agent.tidy_up(RunId(1), Grounds::Soaked).await.is_err());
-        assert_eq!(
-            scene.server.find(Resource::Leases, "slot.cluster.0"),
-            planted
-        );
-        let writes = scene
-            .server
-            .calls()
-            .into_iter()
-            .filter(|c| matches!(c.verb, Verb::Update | Verb::Delete));
-        assert_eq!(writes.count(), 0);
-    }
-}
-
-#[tokio::test]
-async fn a_claim_of_another_agent_of_this_node_is_neither_used_nor_taken_back() {
-    for (notes, part) in foreign() {
-        let scene = Scene::with_limits(json!({ "cluster": "2" }));
-        claim(&scene, "a", "2026-11-22T08:00:00Z");
-        let mut lease = scene.server.find(Resource::Leases, "a").expect("planted");
-        lease["metadata"]["annotations"] = notes;
-        scene.server.plant(Resource::Leases, lease.clone());
-        let agent = scene.agent("a");
-        let error = get(&agent, 1).await.expect_err("refused").to_string();
-        let standing = look(&agent).await;
-        let withdrawn = agent
-            .store()
-            .withdraw()
-            .await
-            .expect_err("refused")
-            .to_string();
-        for text in [error, standing.why().to_owned(), withdrawn] {
-            assert!(
-                text.contains(part) && text.contains("kubectl -n nodemend delete lease a"),
-                "{text}"
-            );
-        }
-        assert_eq!(scene.server.find(Resource::Leases, "a"), Some(lease));
-        assert_eq!(scene.leases(), ["a"], "no slot");
-    }
-}
-
-#[tokio::test]
-async fn a_slot_that_another_agent_of_this_node_made_anew_is_lost() {
-    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+async fn ten_runs_stay_within_their_figure() {
+    // Cluster, zone and pool: the most domains that a worker has.
+    let scene = Scene::with_limits(json!({ "cluster": "9", "zone-z": "9", "pool-p": "9" }));
     let agent = scene.agent("a");
-    let permit = get(&agent, 1).await.expect("a slot");
-    slot(
-        &scene,
-        "slot.cluster.0",
-        "a",
-        json!({ "nodemend.io/instance": "another" }),
+    let labels = [
+        ("topology.kubernetes.io/zone", "z"),
+        ("nodemend.io/pool", "p"),
+    ];
+    agent.store().meet(&NodeView {
+        name: "a".to_owned(),
+        uid: "node-uid-a".to_owned(),
+        labels: labels
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..NodeView::default()
+    });
+    let permit = get(&agent, 1).await.expect("slots");
+    let from = scene.server.calls().len();
+    // Five minutes: two steps, each with its questions and its proof; upkeep every 15 s; a look at the cord each minute.
+    for _ in 0..2 {
+        agent.breakers(&permit).await.expect("can be read");
+        agent.renew(&permit).await.expect("renewed");
+    }
+    for turn in 0..20 {
+        agent.keep_up(&permit, turn).await.expect("renewed");
+    }
+    let cord = 5;
+    let calls = scene.server.calls().len() - from + cord;
+    let per_minute_of_ten = calls * 10 / 5;
+    println!("10 runs: {per_minute_of_ten} calls a minute");
+    assert!(per_minute_of_ten <= 110, "{per_minute_of_ten}");
+    // Each slot was written at every second turn.
+    let updates = |name: &str| {
+        let calls = scene.server.calls();
+        let named = calls[from..]
+            .iter()
+            .filter(|call| call.verb == Verb::Update && call.name.contains(name));
+        named.count()
+    };
+    assert_eq!(
+        [
+            updates(".cluster."),
+            updates(".zone-z."),
+            updates(".pool-p.")
+        ],
+        [12, 12, 12]
     );
-    assert!(agent.renew(&permit).await.is_err());
-    assert!(agent.release(permit, Grounds::Soaked).await.is_err());
-    assert!(scene.leases().contains(&"slot.cluster.0".to_owned()));
 }

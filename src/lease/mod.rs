@@ -14,6 +14,8 @@ mod error;
 mod exchange;
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod instance_tests;
 mod keeper;
 mod limits;
 mod local;
@@ -74,6 +76,17 @@ pub trait Lease: Send + Sync {
     /// # Errors
     /// The write did not succeed: nothing disruptive may start.
     fn renew<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), LeaseError>>;
+
+    /// Renews between steps, every 15 s with a `turn` that counts up: keeps each slot's proof within the hold for half as many
+    /// writes as [`Lease::renew`] where there are several. Never the proof for a step.
+    ///
+    /// # Errors
+    /// As for [`Lease::renew`].
+    fn keep_up<'a>(
+        &'a self,
+        permit: &'a Permit,
+        turn: u32,
+    ) -> BoxFuture<'a, Result<(), LeaseError>>;
 
     /// Whether a breaker is open, read now; why. Asked before each disruptive step of a run that holds its slot.
     ///

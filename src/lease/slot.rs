@@ -55,6 +55,8 @@ pub struct SlotMachine {
     claims: bool,
     state: State,
     sent: Option<(Request, Uptime)>,
+    /// Of the renewal under way: only every second slot, from this one on.
+    every_second: Option<usize>,
 }
 
 impl SlotMachine {
@@ -86,6 +88,7 @@ impl SlotMachine {
             claims,
             state,
             sent: None,
+            every_second: None,
         }
     }
 
@@ -112,7 +115,19 @@ impl SlotMachine {
 
     /// Begins a renewal of all slots. Does nothing unless they are held.
     pub fn ask_renewal(&mut self) {
+        self.begin_renewal(None);
+    }
+
+    /// Begins a renewal between steps: of every second slot, so that each is written at every second `turn`, in half of the
+    /// hold. One slot is written at each. Proves as much as its oldest slot; before a step it takes [`Self::ask_renewal`].
+    pub fn ask_upkeep(&mut self, turn: u32) {
+        let half = (self.slots.len() > 1).then_some((turn % 2) as usize);
+        self.begin_renewal(half);
+    }
+
+    fn begin_renewal(&mut self, every_second: Option<usize>) {
         if matches!(self.state, State::Held | State::RenewalFailed(_)) {
+            self.every_second = every_second;
             self.state = State::Renewing {
                 at: 0,
                 reread: false,
@@ -190,6 +205,12 @@ impl SlotMachine {
             && !self.slots.iter().any(|slot| slot.created)
         {
             self.state = State::Refused(why.clone());
+        }
+        if let (State::Renewing { at, reread }, Some(first)) = (&mut self.state, self.every_second)
+            && !*reread
+            && *at % 2 != first
+        {
+            *at += 1;
         }
         if let State::Renewing { at, .. } = self.state
             && at >= self.slots.len()

@@ -92,6 +92,11 @@ impl Outcome {
         self.meter.longest_free_wait
     }
 
+    /// The kinds of faults that came.
+    pub fn faults(&self) -> impl Iterator<Item = &'static str> {
+        self.meter.faults.keys().copied()
+    }
+
     /// Runs by outcome.
     pub fn runs(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.meter.runs.iter().map(|(kind, count)| (*kind, *count))

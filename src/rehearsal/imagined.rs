@@ -1,6 +1,6 @@
 //! What the runner works on: steps without a machine, a disk without blocks, conditions that look at the truth.
 
-use super::jury::STEP_LIMIT;
+use super::disruption::STEP_LIMIT;
 use super::jury::StepNote;
 use super::mind::Mind;
 use super::world::World;

@@ -12,11 +12,13 @@
 //! | `world`, `line`, `server`, `admission` | machines, the way to the API server, the server, its rules |
 //! | `agent`, `mind`, `turn`, `imagined` | one agent's process |
 //! | `people`, `hostile`, `flaw` | what goes wrong: by chance, by intent, by design of a test |
-//! | `jury` | what must hold; knows none of the product's code |
+//! | `jury`, `disruption`, `breach` | what must hold; knows none of the product's code |
 //! | `play`, `meter`, `figures` | a play and what came of it |
 
 mod admission;
 mod agent;
+mod breach;
+mod disruption;
 mod figures;
 mod flaw;
 mod hall;
@@ -36,8 +38,8 @@ mod tests;
 mod turn;
 mod world;
 
+pub use breach::Breach;
 pub use figures::Phase;
 pub use flaw::Flaw;
-pub use jury::Breach;
 pub use play::{Outcome, Theatre};
 pub use scenario::{Chaos, Fault, Nodes, Outbreak, Runs, Scenario, Share, Trouble, Whom};

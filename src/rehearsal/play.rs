@@ -1,9 +1,9 @@
 //! One play: a scenario, a seed, and what came of it.
 
 use super::agent::begin;
+use super::breach::Breach;
 use super::flaw::Flaw;
 use super::hall::Stage;
-use super::jury::Breach;
 use super::meter::Meter;
 use super::people::{break_out, strike};
 use super::reading::SIGNATURES;
@@ -198,7 +198,12 @@ fn drawn(scenario: &Scenario, seed: u64) -> Vec<Fault> {
 fn is_closed(server: &Server) -> bool {
     let line = |key: &str| {
         let limits = server.maps.get("limits")?;
-        limits.pointer("/data")?.get(key)?.as_str()?.parse::<u64>().ok()
+        limits
+            .pointer("/data")?
+            .get(key)?
+            .as_str()?
+            .parse::<u64>()
+            .ok()
     };
     let nodes = u64::try_from(server.nodes.len()).unwrap_or(u64::MAX);
     let is_absent = server.away > line("storm-unavailable").unwrap_or((nodes / 20).max(1));
@@ -207,7 +212,9 @@ fn is_closed(server: &Server) -> bool {
         .all(|line| line.is_some_and(|line| line >= 9));
     let failed = |lease: &Value| {
         let phase = lease.pointer("/metadata/annotations/nodemend.io~1phase");
-        phase.and_then(Value::as_str).is_some_and(|phase| phase != "mending")
+        phase
+            .and_then(Value::as_str)
+            .is_some_and(|phase| phase != "mending")
     };
     is_absent || !is_lenient && server.leases.values().any(failed)
 }

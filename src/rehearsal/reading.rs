@@ -179,8 +179,9 @@ impl FromNode for Caps {
             let plain = CAPS.into_iter().chain(LINES);
             let is_named =
                 |prefix: &str| key.name.len() > prefix.len() && key.name.starts_with(prefix);
-            let is_known =
-                plain.clone().any(|known| known == key.name) || is_named("zone-") || is_named("pool-");
+            let is_known = plain.clone().any(|known| known == key.name)
+                || is_named("zone-")
+                || is_named("pool-");
             if !is_known {
                 let hint = closest(&key.name, plain).map_or_else(
                     || "; known are cluster, zone-<zone>, pool-<pool>, control-plane, drain, storm-nodes and the other lines of ConfigMap limits".to_owned(),

@@ -75,8 +75,8 @@ impl Turn {
             mind.world
                 .with(|state| state.meter.refused(&format!("slot: {why}")));
             mind.set_waiting(Some(why));
-            rest = next_rest(&now, &before, slots.agents_known(), self.draw())
-                .max(slots.takes_rest());
+            rest =
+                next_rest(&now, &before, slots.agents_known(), self.draw()).max(slots.takes_rest());
             before = now;
         }
     }
@@ -156,8 +156,7 @@ impl Turn {
             self.mind.slots.withdraw().await.ok();
         }
         self.mind.set_waiting(None);
-        self.mind
-            .run_ended(self.case, self.run, Ending::NeverBegan);
+        self.mind.run_ended(self.case, self.run, Ending::NeverBegan);
     }
 }
 

@@ -87,7 +87,7 @@ impl MetricsRoute {
         } = &mut *served;
         page.begin(&selection);
         let told = page.told();
-        while let Next::Wait(time) = page.next() {
+        while let Next::Wait(time) = page.what_next() {
             wait(&told, time).await;
         }
         let mut body = page.finish();

@@ -210,7 +210,7 @@ impl ScrapePage {
     }
 
     /// What a page that was begun waits for.
-    pub fn next(&mut self) -> Next {
+    pub fn what_next(&mut self) -> Next {
         let next = self.apart.next();
         if next == Next::Settled && !self.relieved && self.relieve() {
             return Next::Wait(PATIENCE);

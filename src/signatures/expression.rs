@@ -4,6 +4,7 @@
 //! question without an answer ends the evaluation, and the whole expression is then unknown: CEL's short circuits decide
 //! which questions are asked at all, never which unknowns may be ignored.
 
+use super::depth::too_deep;
 use super::question::{Question, seconds_of_call};
 use crate::signal::{MissingReason, Value};
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue};
@@ -66,6 +67,9 @@ impl Expression {
             return Err(vec![format!(
                 "the expression is longer than {MAX_EXPRESSION_BYTES} bytes; split the rule"
             )]);
+        }
+        if let Some(mistake) = too_deep(text) {
+            return Err(vec![mistake]);
         }
         let program = Program::compile(text).map_err(|errors| {
             errors

@@ -5,6 +5,7 @@
 
 mod answers;
 mod cases;
+mod depth;
 mod document;
 mod expression;
 mod hold;

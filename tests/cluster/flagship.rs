@@ -140,7 +140,7 @@ fn the_agent_in_its_pod_mends_a_mute_pid_1_and_the_kubelet_that_it_wedged() {
 
 /// PID 1 is mute on the bus, and what kubelet asked it before that is lost for ever: the node's bus
 /// drops PID 1's answers until kubelet has begun with a pod, then PID 1 itself hears nothing more.
-fn wedge(admin: &Caller, node: &Node) -> MutedBus {
+pub fn wedge(admin: &Caller, node: &Node) -> MutedBus {
     let lost = LostReplies::on(node);
     start_pod(admin, "during", node.name());
     until("kubelet has begun with the pod", RUNNING_WITHIN, || {
@@ -153,7 +153,7 @@ fn wedge(admin: &Caller, node: &Node) -> MutedBus {
     muted
 }
 
-fn assert_hangs(admin: &Caller, node: &Node) {
+pub fn assert_hangs(admin: &Caller, node: &Node) {
     let hanging = pod(admin, "during");
     assert_eq!(
         hanging["status"]["phase"], "Pending",

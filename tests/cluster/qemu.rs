@@ -16,7 +16,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(75);
 const MENDED_WITHIN: Duration = Duration::from_secs(400);
 
 #[test]
-#[ignore = "boots a virtual machine, five minutes of two cores: tests/run --qemu"]
+#[ignore = "boots a virtual machine, ten minutes of two cores: tests/run --qemu"]
 fn a_clock_set_forward_and_back_opens_no_case_and_breaks_no_hold() {
     Machine::prepare();
     let plane = ControlPlane::start_for_nodes("qemu");
@@ -41,7 +41,7 @@ fn a_clock_set_forward_and_back_opens_no_case_and_breaks_no_hold() {
     );
 
     // The signature's hold is 45 s, the slot's 60 s, the playbook's soak 120 s.
-    node.shell("systemctl kill --signal=STOP containerd.service");
+    node.shell("systemctl kill --kill-whom=main --signal=STOP containerd.service");
     std::thread::sleep(Duration::from_secs(20));
     set_clock(&node, HOUR);
     until("the case is opened all the same", MENDED_WITHIN, || {
@@ -80,9 +80,12 @@ fn told(node: &Machine, kind: &str) -> Vec<Value> {
         .collect()
 }
 
+/// What was opened, without the flapping that is true: the control plane takes a Lease whose renewTime does not advance for
+/// a dead kubelet's (node_lifecycle_controller.go, tryUpdateNodeHealth), so after a step back the node is NotReady for a while.
 fn opened(node: &Machine) -> Vec<String> {
     let cases = told(node, "case-opened");
     let names = cases.iter().map(|case| case["signature"].as_str());
+    let names = names.filter(|name| *name != Some("node-ready-flapping"));
     names
         .map(|name| name.unwrap_or_default().to_owned())
         .collect()

@@ -9,11 +9,13 @@
 
 mod command_line;
 mod documented;
+mod fuzz;
 mod journald;
 mod metrics;
 mod model;
 mod node;
 mod rules;
+mod simulate;
 mod sources;
 mod systemd;
 mod tidy;

@@ -42,7 +42,7 @@ fn promtool(words: &[&str], files: &[PathBuf]) {
 }
 
 /// The expressions of a dashboard's panels, with its variables filled in.
-fn queries() -> Vec<String> {
+pub fn queries() -> Vec<String> {
     let board: serde_json::Value = serde_json::from_str(&text(DASHBOARD)).unwrap();
     let panels = board["panels"].as_array().unwrap().iter();
     let targets = panels.filter_map(|panel| panel["targets"].as_array());

@@ -92,6 +92,11 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     };
     let metrics = Arc::clone(&plan.metrics);
     let own_id = id_of(plan, &mut stops);
+    if let Some((_, namespace)) = &plan.cluster
+        && let Err(error) = instance::join_cluster(&plan.state_dir, namespace)
+    {
+        stops.push(("instance", chain(&error)));
+    }
     let side = side_of(plan, &metrics, &scribe, &own_id);
     let nudge = Nudge::default();
     let oracle = Arc::new(EngineOracle::default());

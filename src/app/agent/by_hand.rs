@@ -2,6 +2,7 @@
 
 use super::boot::{self, Plan};
 use super::core::Core;
+use super::instance;
 use super::process;
 use super::scribe::outcome_text;
 use super::sight::chain;
@@ -73,6 +74,9 @@ pub async fn run(
             steps.join(", ")
         );
         return Ok((text, Exit::Fine));
+    }
+    if let Some(why) = instance::cluster_refusal(&plan.state_dir, &plan.node) {
+        return Err(refused(why));
     }
     write_down(&core, &cleared, run).await.map_err(refused)?;
     let end = runs

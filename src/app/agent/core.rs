@@ -7,7 +7,7 @@ use super::scribe::Scribe;
 use super::sight::{Nudge, Seen, Vision, chain};
 use super::store;
 use crate::app::config::Config;
-use crate::diagnosis::{CaseChange, ChangeKind};
+use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
 use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
 use crate::executor::Rein;
 use crate::host::clock;
@@ -343,7 +343,13 @@ impl Core {
         }
         entry.run = case.runs.last().copied();
         entry.outcome = outcome;
+        let calls_people =
+            matches!(change.kind, ChangeKind::Moved(_)) && case.state == CaseState::NeedsHuman;
+        let call = calls_people.then(|| super::told::needs_human(&entry, &id));
         self.record(entry).await;
+        if let Some(call) = call {
+            self.record(call).await;
+        }
     }
 
     async fn tell_decision(&self, blocked: &Blocked) {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// How often a run under way looks for a breaker. Before each step it looks, too.
-const CORD_PERIOD: Duration = Duration::from_secs(30);
+/// How often a run under way looks for a breaker while it waits and soaks. Before each step it looks, too.
+const CORD_PERIOD: Duration = Duration::from_secs(60);
 /// How often a waiting node asks its own gates, which costs no call: a case that went away leaves the queue.
 const GATES_PERIOD: Duration = Duration::from_secs(30);
 

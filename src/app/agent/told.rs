@@ -1,9 +1,10 @@
-//! What people are told by events.
+//! What people are told by events, and the record that calls them.
 
 use super::cluster::ClusterSide;
 use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
-use crate::executor::{Entry, RunEvent};
+use crate::executor::{self, RunEvent};
 use crate::host::clock;
+use crate::report::audit::{Entry, RecordKind};
 use crate::report::events::Happening;
 
 /// Of cases: their opening, their end, and that they need a person.
@@ -30,8 +31,8 @@ pub fn of_change(side: &ClusterSide, change: &CaseChange) {
 pub fn of_run(side: &ClusterSide, event: &RunEvent) {
     let opening = &event.opening;
     let (word, note, is_warning) = match &event.entry {
-        Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
-        Entry::Closed { result } => {
+        executor::Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
+        executor::Entry::Closed { result } => {
             let is_fine = matches!(result, crate::executor::Outcome::Mended);
             ("RunClosed", super::scribe::outcome_text(result), !is_fine)
         }
@@ -59,4 +60,42 @@ fn pascal(text: &str) -> String {
         })
         .take(100)
         .collect()
+}
+
+/// The record that calls people to a case; why is in the record of its run's end.
+pub fn needs_human(change: &Entry, case: &str) -> Entry {
+    let mut entry = Entry::of(RecordKind::NeedsHuman);
+    entry.case = change.case;
+    entry.signature = change.signature.clone();
+    entry.evidence = change.evidence.clone();
+    entry.run = change.run;
+    entry.reasons.push(format!(
+        "nothing retries by itself any more; look at the node, nodemend explain {case} says what was tried"
+    ));
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_human;
+    use crate::policy::{CaseId, RunId};
+    use crate::report::audit::{Entry, RecordKind};
+    use std::sync::Arc;
+
+    #[test]
+    fn the_call_for_people_names_case_run_and_what_was_seen() {
+        let mut change = Entry::of(RecordKind::CaseChanged);
+        change.case = Some(CaseId(7));
+        change.run = Some(RunId(3));
+        change.signature = Some(Arc::from("s"));
+        change.evidence = vec!["seen".to_owned()];
+        let call = needs_human(&change, "case-7");
+        assert_eq!(call.kind, RecordKind::NeedsHuman);
+        assert_eq!((call.case, call.run), (change.case, change.run));
+        assert_eq!(
+            (call.signature, call.evidence),
+            (change.signature, change.evidence)
+        );
+        assert!(call.reasons[0].contains("nodemend explain case-7"));
+    }
 }

@@ -7,11 +7,9 @@ use std::fs::{create_dir_all, write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A self-signed certificate (ECDSA P-256, X.509 v3) that ends at 2031-02-03 04:05:06 UTC, made with
-/// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=system:nodes/CN=system:node:n1
-/// -not_before 20210203040506Z -not_after 20310203040506Z`, OpenSSL 3.5.
+/// Ends at 2031-02-03 04:05:06 UTC; made as the folder's README tells.
 const UTC_TIME: &str = include_str!("../../../tests/fixtures/certificates/utc-time.pem");
-/// The same with `-not_after 20660203040506Z`: from 2050 on the time has another type.
+/// Ends in 2066: from 2050 on the time has another type.
 const GENERALIZED_TIME: &str =
     include_str!("../../../tests/fixtures/certificates/generalized-time.pem");
 
@@ -136,7 +134,7 @@ fn named_files_are_missed_and_default_ones_are_not() {
         Err("not-here")
     );
     let none = read(&host, &paths, false, clock::since_1970());
-    assert_eq!(none.err().expect("nothing there").kind(), "unsupported");
+    assert_eq!(none.expect_err("nothing there").kind(), "unsupported");
 }
 
 #[test]

@@ -115,3 +115,24 @@ impl Probe for JournalLog {
         Box::pin(self.run(host))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_and_gaps_count_for_the_kernel_only_where_the_journal_stands_in() {
+        let fresh = || Fresh {
+            heard: true,
+            gaps: 2,
+            ..Fresh::default()
+        };
+        let store = || Box::new(MemoryStore::default());
+        let own = JournalLog::new(store()).report(fresh());
+        assert_eq!(own.heard, [LogSource::Journal]);
+        assert_eq!(own.gaps, [(LogSource::Journal, 2)]);
+        let both = JournalLog::with_kernel(store()).report(fresh());
+        assert_eq!(both.heard, [LogSource::Journal, LogSource::Kernel]);
+        assert_eq!(both.gaps, [(LogSource::Journal, 2), (LogSource::Kernel, 2)]);
+    }
+}

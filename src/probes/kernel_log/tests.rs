@@ -184,3 +184,22 @@ fn a_machine_without_the_device_is_unsupported() {
     let file = KmsgFile::open(&Host::at(dir.path())).expect_err("a plain file");
     assert_eq!(file.kind(), "unsupported");
 }
+
+#[tokio::test]
+async fn where_the_ring_may_not_be_read_the_probe_is_no_fault_and_claims_to_have_heard_nothing() {
+    let mut probe = StoodIn::default();
+    for _ in 0..2 {
+        let batch = probe
+            .collect(&Host::at("/nonexistent"))
+            .await
+            .expect("no fault");
+        assert!(batch.heard.is_empty() && batch.records.is_empty());
+        let gaps = batch.samples.first().map(|sample| sample.value.clone());
+        let reason = gaps.expect("a sample").expect_err("nothing was read");
+        assert_eq!(reason.kind(), "not-here");
+        assert!(
+            reason.to_string().contains("the journal stands in"),
+            "{reason}"
+        );
+    }
+}

@@ -54,7 +54,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
         &PODS_WAITING.spec,
         &PODS_WAITING_OLDEST.spec,
     ],
-    cost: "0.6 ms wall, 0.4 ms CPU with 3 pods; cgroups are looked at only while a pod has no container (2 cores of a VM, unoptimised build)",
+    cost: "1.5 ms wall, 0.4 ms CPU with 3 pods; cgroups are looked at only while a pod has no container (2 busy cores of a VM, unoptimised build)",
 };
 
 /// Asks the kubelet, and looks at what it does.

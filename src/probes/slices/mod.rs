@@ -32,8 +32,10 @@ const CLASSES: [&str; 6] = [
 const MAX_SLICES: usize = 32;
 
 type Half = fn(Pressure) -> Option<f64>;
+/// The signals of one file.
+type Halves = &'static [(&'static Key<f64>, Half)];
 /// Which half of which file is which signal.
-const FILES: [(&str, &[(&Key<f64>, Half)]); 3] = [
+const FILES: [(&str, Halves); 3] = [
     ("cpu.pressure", &[(&CPU_WAITING, |it| Some(it.some))]),
     (
         "memory.pressure",
@@ -246,7 +248,7 @@ mod tests {
         );
         let none = tempfile::tempdir().expect("a directory");
         create_dir_all(none.path().join("sys/fs/cgroup/memory")).expect("made");
-        let error = read(&Host::at(none.path())).err().expect("no cgroup v2");
+        let error = read(&Host::at(none.path())).expect_err("no cgroup v2");
         assert_eq!(error.kind(), "unsupported");
     }
 

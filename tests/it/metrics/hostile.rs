@@ -165,3 +165,48 @@ fn hostile_names_of_interfaces_disks_and_mounts_stay_labels() {
             .all(|line| line.starts_with('#') || line.contains(' '))
     );
 }
+
+/// Root reads everything, so a page is made by a user who may not: each third file is closed to
+/// him. Needs root, to become somebody else.
+#[test]
+fn files_without_permission_cost_their_own_collectors() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let dir = tree();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(dir.path(), open).unwrap();
+    let program = dir.path().join("nodemend");
+    fs::copy(env!("CARGO_BIN_EXE_nodemend"), &program).unwrap();
+    let page = || {
+        let flag =
+            |name: &str, below: &str| format!("--path.{name}={}/{below}", dir.path().display());
+        let output = std::process::Command::new(&program)
+            .args(["metrics", "--no-collector.systemd"])
+            .args([
+                flag("procfs", "proc"),
+                flag("sysfs", "sys"),
+                flag("rootfs", ""),
+            ])
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        Parsed::of(&String::from_utf8(output.stdout).unwrap())
+    };
+    let whole = succeeded(&page());
+    for (file, collector) in [
+        ("proc/loadavg", "loadavg"),
+        ("proc/vmstat", "vmstat"),
+        ("proc/diskstats", "diskstats"),
+    ] {
+        let path = dir.path().join(file);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        let left = succeeded(&page());
+        let lost: Vec<_> = whole.iter().filter(|name| !left.contains(name)).collect();
+        assert_eq!(lost, [collector], "{file}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 //! Needs Debian's packages `prometheus-node-exporter` and `prometheus` (binaries only, nothing is
 //! started as a service) and root for the stuck mount; fails without them.
 
+mod agent;
 mod docs;
 mod hostile;
 mod over_http;

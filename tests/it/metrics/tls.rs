@@ -94,3 +94,53 @@ fn server_speaks_tls_only_and_asks_for_client_certificates_when_told() {
     let client = ["--cert", "cc.pem", "--key", "ck.pem"];
     assert_eq!(status(dir, port, "https", &client), "200");
 }
+
+/// Everything that a Prometheus may ask for at once, by a client that is not ours.
+#[test]
+fn curl_gets_openmetrics_packed_over_tls_with_its_password_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    certificates(dir);
+    let hash = bcrypt::hash("secret", 4).unwrap();
+    let text = format!(
+        "tls_server_config:\n  cert_file: c.pem\n  key_file: k.pem\nbasic_auth_users:\n  ann: {hash}\n"
+    );
+    let file = dir.join("web.yml");
+    std::fs::write(&file, text).unwrap();
+    let port = serve(Some(&file));
+    for (user, want) in [
+        ("ann:secret", "200"),
+        ("ann:wrong", "401"),
+        ("bob:secret", "401"),
+    ] {
+        assert_eq!(status(dir, port, "https", &["-u", user]), want, "{user}");
+    }
+    assert_eq!(status(dir, port, "https", &[]), "401");
+    let url = format!("https://localhost:{port}/metrics");
+    let accept = "Accept: application/openmetrics-text;version=1.0.0";
+    let ask = |more: &[&str]| {
+        let plain = [
+            "-s",
+            "-m",
+            "20",
+            "--cacert",
+            "c.pem",
+            "-u",
+            "ann:secret",
+            "-H",
+            accept,
+        ];
+        run(dir, "curl", &[&plain[..], more, &[url.as_str()]].concat())
+    };
+    // --compressed asks for gzip and unpacks it.
+    let page = ask(&["--compressed"]);
+    assert!(page.ends_with("# EOF\n") && page.contains("# TYPE node_cpu_seconds counter\n"));
+    let head = ask(&["--compressed", "-D", "-", "-o", "/dev/null"]).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{head}"
+    );
+    let plain = ask(&["-D", "-", "-o", "/dev/null"]).to_ascii_lowercase();
+    assert!(!plain.contains("content-encoding"), "{plain}");
+}

@@ -74,7 +74,7 @@ async fn real_systemd_probes_read_everything_that_they_declare() {
 #[ignore = "needs systemd as PID 1 and root: run inside a container"]
 async fn real_systemd_costs_of_the_probes() {
     let host = here();
-    for name in ["systemd-bus", "systemd-units"] {
+    for name in ["systemd-bus", "systemd-units", "kubelet", "runtime"] {
         let mut probe = probe(&host, name);
         probe.collect(&host).await.expect("first run");
         let (own, pid1) = (own_cpu(), pid1_ticks());

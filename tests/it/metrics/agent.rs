@@ -1,0 +1,210 @@
+//! The agent itself, as people run it: scraped by a real Prometheus with our rules, and held by
+//! thousands of clients. Needs Debian's package `prometheus`.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::page::{Parsed, Running, fetch, free_port};
+
+/// An agent on a port of its own with an empty state.
+struct Agent {
+    program: Running,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start() -> Agent {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let place = |flag: &str| format!("{flag}={}", dir.path().join(&flag[2..]).display());
+        let args = [
+            "agent".to_owned(),
+            "--standalone".to_owned(),
+            format!("--listen=127.0.0.1:{port}"),
+            place("--state-dir"),
+            place("--run-dir"),
+        ];
+        let program = Running::start(env!("CARGO_BIN_EXE_nodemend"), &args);
+        let began = Instant::now();
+        while fetch(port, "/readyz").0 != 200 {
+            assert!(began.elapsed() < Duration::from_secs(60), "never ready");
+        }
+        Agent {
+            program,
+            port,
+            _dir: dir,
+        }
+    }
+
+    /// Resident memory in KiB.
+    fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.program.0.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+}
+
+/// Queries of the node mixin (its recording rules, alerts and the "USE method" dashboards) and of
+/// the usual "node exporter full" dashboard, that have an answer on any Linux machine.
+const USUAL: [&str; 41] = [
+    "up{job=\"nodemend\"} == 1",
+    "count without (cpu, mode) (node_cpu_seconds_total{mode=\"idle\"})",
+    "1 - avg without (cpu) (sum without (mode) (rate(node_cpu_seconds_total{mode=~\"idle|iowait|steal\"}[1m])))",
+    "node_load1 / count without (cpu, mode) (node_cpu_seconds_total{mode=\"idle\"})",
+    "1 - ((node_memory_MemAvailable_bytes or (node_memory_Buffers_bytes + node_memory_Cached_bytes + node_memory_MemFree_bytes + node_memory_Slab_bytes)) / node_memory_MemTotal_bytes)",
+    "rate(node_vmstat_pgmajfault[1m])",
+    "rate(node_vmstat_pgpgin[1m]) + rate(node_vmstat_pgpgout[1m])",
+    "rate(node_vmstat_oom_kill[1m])",
+    "rate(node_disk_io_time_seconds_total{device!=\"\"}[1m])",
+    "rate(node_disk_io_time_weighted_seconds_total{device!=\"\"}[1m])",
+    "rate(node_disk_read_bytes_total[1m]) + rate(node_disk_written_bytes_total[1m])",
+    "rate(node_disk_reads_completed_total[1m])",
+    "sum without (device) (rate(node_network_receive_bytes_total{device!=\"lo\"}[1m]))",
+    "sum without (device) (rate(node_network_transmit_bytes_total{device!=\"lo\"}[1m]))",
+    "sum without (device) (rate(node_network_receive_drop_total{device!=\"lo\"}[1m]))",
+    "sum without (device) (rate(node_network_transmit_drop_total{device!=\"lo\"}[1m]))",
+    "increase(node_network_receive_errs_total[1m]) + increase(node_network_transmit_errs_total[1m])",
+    "node_network_info * on (device) group_left node_network_up",
+    "node_network_mtu_bytes",
+    "node_filesystem_avail_bytes{fstype!=\"\"} / node_filesystem_size_bytes{fstype!=\"\"} * 100",
+    "predict_linear(node_filesystem_avail_bytes{fstype!=\"\",mountpoint!=\"\"}[1m], 24*60*60)",
+    "node_filesystem_files_free{fstype!=\"\"} / node_filesystem_files{fstype!=\"\"} * 100",
+    "node_filesystem_readonly{fstype!=\"\"} == 0",
+    "node_filesystem_device_error",
+    "node_filefd_allocated * 100 / node_filefd_maximum",
+    "node_time_seconds - node_boot_time_seconds",
+    "rate(node_pressure_cpu_waiting_seconds_total[1m])",
+    "rate(node_pressure_io_stalled_seconds_total[1m])",
+    "rate(node_pressure_memory_waiting_seconds_total[1m])",
+    "node_uname_info",
+    "node_os_info",
+    "node_timex_sync_status + node_timex_maxerror_seconds",
+    "deriv(node_timex_offset_seconds[1m])",
+    "rate(node_context_switches_total[1m]) + rate(node_intr_total[1m])",
+    "node_procs_running + node_procs_blocked",
+    "node_sockstat_TCP_inuse + node_sockstat_TCP_alloc",
+    "node_netstat_Tcp_CurrEstab",
+    "rate(node_netstat_Tcp_RetransSegs[1m]) / rate(node_netstat_Tcp_OutSegs[1m]) >= 0 or vector(0)",
+    "rate(node_softnet_processed_total[1m])",
+    "node_entropy_available_bits",
+    "avg by (collector) (node_scrape_collector_duration_seconds)",
+];
+
+/// What queries of our dashboard need that this machine may not have.
+const NOT_EVERYWHERE: [&str; 7] = [
+    "node_hwmon_",
+    "node_thermal_",
+    "node_edac_",
+    "node_md_",
+    // No filesystem but those of memory.
+    "node_filesystem_avail_bytes",
+    // A kernel without connection tracking.
+    "node_nf_conntrack_",
+    // An agent that has mended nothing yet.
+    "nodemend_runs_total",
+];
+
+/// The dashboard's queries, without the comparison that leaves nothing on a healthy machine.
+fn of_dashboard() -> Vec<String> {
+    let healthy = [" == 0", " == 1", " > 0"];
+    let plain = |query: String| {
+        healthy
+            .iter()
+            .fold(query, |text, part| text.replace(part, ""))
+    };
+    let all = crate::rules::queries().into_iter();
+    let here = all.filter(|query| !NOT_EVERYWHERE.iter().any(|name| query.contains(name)));
+    here.map(plain).collect()
+}
+
+#[test]
+fn prometheus_scrapes_the_agent_and_feeds_the_usual_and_our_dashboards() {
+    let agent = Agent::start();
+    let dir = tempfile::tempdir().unwrap();
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/rules/recording.yaml");
+    let text = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n- job_name: nodemend\n  static_configs: [{{targets: ['127.0.0.1:{}']}}]\n",
+        rules.display(),
+        agent.port
+    );
+    let config = dir.path().join("prometheus.yml");
+    std::fs::write(&config, text).unwrap();
+    let port = free_port();
+    let args = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.tsdb.path={}", dir.path().join("data").display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    let _prometheus = Running::start("prometheus", &args);
+    let answered = |text: &str| {
+        let hex = |byte: u8| format!("%{byte:02X}");
+        let encoded: String = text.bytes().map(hex).collect();
+        let (_, answer) = fetch(port, &format!("/api/v1/query?query={encoded}"));
+        answer.contains("\"status\":\"success\"") && answer.contains("\"value\":[")
+    };
+    let ours = of_dashboard();
+    assert!(ours.len() > 15, "{ours:?}");
+    let mut open: Vec<&str> = USUAL
+        .into_iter()
+        .chain(ours.iter().map(String::as_str))
+        .collect();
+    let began = Instant::now();
+    while !open.is_empty() {
+        open.retain(|text| !answered(text));
+        assert!(began.elapsed().as_secs() < 90, "no answer to {open:#?}");
+    }
+    let (_, page) = fetch(agent.port, "/metrics");
+    let page = Parsed::of(&page);
+    assert!(
+        page.get("nodemend_headroom_pids_ratio", &[])
+            .is_some_and(|it| it > 0.0)
+    );
+    assert!(page.families.contains_key("nodemend_certificate_days_left"));
+    assert!(page.families.contains_key("nodemend_systemd_bus_serial"));
+}
+
+#[test]
+fn thousands_of_connections_cost_bounded_memory() {
+    /// A head of 16 KiB for each of 256 connections, their buffers, and what the allocator keeps.
+    const MOST_GROWTH_KIB: u64 = 24 * 1024;
+    let agent = Agent::start();
+    assert_eq!(fetch(agent.port, "/metrics").0, 200);
+    let before = agent.resident();
+    let head = format!(
+        "GET /metrics HTTP/1.1\r\nHost: a\r\nX: {}",
+        "a".repeat(15_000)
+    );
+    let mut held = Vec::new();
+    let mut most = 0;
+    for number in 0..3_000 {
+        let mut stream = TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
+        // Those that found no room are closed while they write.
+        let _sent = stream.write_all(head.as_bytes());
+        held.push(stream);
+        if number % 250 == 0 {
+            most = most.max(agent.resident());
+        }
+    }
+    most = most.max(agent.resident());
+    assert!(
+        most < before + MOST_GROWTH_KIB,
+        "from {before} to {most} KiB"
+    );
+    drop(held);
+    let began = Instant::now();
+    while fetch(agent.port, "/metrics").0 != 200 {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "no room came back"
+        );
+    }
+    println!("{before} KiB before, {most} KiB with 3,000 connections");
+}
