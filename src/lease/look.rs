@@ -140,6 +140,11 @@ impl ApiSlots {
     ) -> Result<Option<Standing>, LeaseError> {
         let owner = self.owner()?;
         let limits = self.limits().await?;
+        if self.agents_known().is_none()
+            && let Err(why) = self.read_agents().await
+        {
+            tracing::debug!(why, "the number of agents is still not known");
+        }
         let known = self.scene().limits.replace(limits.clone());
         if let Some(why) = &limits.breaker {
             let why = why.clone();
