@@ -89,9 +89,11 @@ impl Crowd {
             // All are sick from the first moment on. Started all at once, hundreds of agents get so little of two cores that
             // their own audit logs seem to hang, and rightly they stop.
             if number % AT_ONCE == AT_ONCE - 1 {
-                until("the agent sees that its host is sick", MENDED_WITHIN, || {
-                    !patient.told("case-opened").is_empty()
-                });
+                until(
+                    "the agent sees that its host is sick",
+                    MENDED_WITHIN,
+                    || !patient.told("case-opened").is_empty(),
+                );
             }
             crowd.members.push(Member {
                 patient,

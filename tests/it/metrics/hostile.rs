@@ -203,7 +203,7 @@ fn files_without_permission_cost_their_own_collectors() {
         ("proc/diskstats", "diskstats"),
     ] {
         let path = dir.path().join(file);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
         let left = succeeded(&page());
         let lost: Vec<_> = whole.iter().filter(|name| !left.contains(name)).collect();
         assert_eq!(lost, [collector], "{file}");
