@@ -14,6 +14,8 @@ pub mod settings;
 pub mod source;
 
 pub mod arp;
+pub mod bcache;
+pub mod bcachefs;
 pub mod bonding;
 pub mod btrfs;
 pub mod buddyinfo;
@@ -25,6 +27,7 @@ pub mod cpufreq;
 pub mod disk_info;
 pub mod diskstats;
 pub mod dmi;
+pub mod dmmultipath;
 pub mod edac;
 pub mod entropy;
 pub mod fibrechannel;
@@ -85,6 +88,8 @@ pub use entry::{Collector, Entry, Flag, Lane, Sources, Turn};
 /// Every collector, in the order in which its families stand on the page.
 pub static TABLE: &[&Entry] = &[
     &arp::ENTRY,
+    &bcache::ENTRY,
+    &bcachefs::ENTRY,
     &bonding::ENTRY,
     &btrfs::ENTRY,
     &buddyinfo::ENTRY,
@@ -94,6 +99,7 @@ pub static TABLE: &[&Entry] = &[
     &cpufreq::ENTRY,
     &diskstats::ENTRY,
     &dmi::ENTRY,
+    &dmmultipath::ENTRY,
     &edac::ENTRY,
     &entropy::ENTRY,
     &fibrechannel::ENTRY,

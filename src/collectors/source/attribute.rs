@@ -7,7 +7,8 @@ use nix::errno::Errno;
 
 use crate::collectors::error::{CollectError, ReadError};
 use crate::collectors::source::held::{HeldFile, Shape};
-use crate::collectors::source::scan::{hex, number, signed};
+use crate::collectors::source::human;
+use crate::collectors::source::scan::{hex, lines, number, signed};
 use crate::exposition::family::Family;
 use crate::exposition::label::Labels;
 use crate::exposition::number::parse_f64;
@@ -43,6 +44,12 @@ pub enum Format {
     Leading,
     /// The fraction before the first blank, as in `2.5 Gb/sec (1X)`.
     LeadingFloat,
+    /// A size as bcache prints it, as in `12.5M`.
+    Bcache,
+    /// A size as bcachefs prints it, as in `2.05G`.
+    Bcachefs,
+    /// The size after `since filesystem creation:` in a counter of bcachefs.
+    Since,
 }
 
 /// What turns the kernel's unit into the family's. Multiplying and dividing differ in the last
@@ -130,6 +137,9 @@ pub fn parse(text: &[u8], format: Format, scale: Scale) -> Option<f64> {
         Format::Float => parse_f64(text)?,
         Format::Flag => f64::from(u8::from(text == b"1")),
         Format::LeadingFloat => parse_f64(text.split(|&byte| byte == b' ').next()?)?,
+        Format::Bcache => human::bcache(text)?,
+        Format::Bcachefs => human::bcachefs(text)?,
+        Format::Since => since(text)?,
         Format::Leading => {
             let end = text.iter().position(|byte| matches!(byte, b':' | b' '));
             number(text.get(..end.unwrap_or(text.len()))?)? as f64
@@ -141,6 +151,15 @@ pub fn parse(text: &[u8], format: Format, scale: Scale) -> Option<f64> {
         Scale::Over(divisor) => value / divisor,
         Scale::Whole(divisor) => (value / divisor).trunc(),
     })
+}
+
+/// 0 for a counter that is told since the mount only, as node_exporter shows it.
+fn since(text: &[u8]) -> Option<f64> {
+    let after = |key: &[u8]| lines(text).find_map(|line| line.strip_prefix(key));
+    match after(b"since filesystem creation:") {
+        Some(value) => human::bcachefs(value),
+        None => after(b"since mount:").map(|_| 0.0),
+    }
 }
 
 /// Files to read on each page, with where their values go.
@@ -251,7 +270,14 @@ mod tests {
 
     #[test]
     fn text_is_a_number_of_its_format_or_none() {
-        let cases: [(&[u8], Format, Option<f64>); 12] = [
+        let cases: [(&[u8], Format, Option<f64>); 15] = [
+            (
+                b"since mount: 7\nsince filesystem creation: 1.5k\n",
+                Format::Since,
+                Some(1536.0),
+            ),
+            (b"since mount: 7", Format::Since, Some(0.0)),
+            (b"7", Format::Since, None),
             (b"7\n", Format::Unsigned, Some(7.0)),
             (b"-7", Format::Unsigned, None),
             (b" -7 ", Format::Signed, Some(-7.0)),

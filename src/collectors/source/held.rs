@@ -123,9 +123,6 @@ impl HeldFile {
             }
             self.failed = None;
         }
-        if scratch.len() < FIRST_BYTES {
-            scratch.resize(FIRST_BYTES, 0);
-        }
         let mut fresh = if self.file.is_none() {
             Some(self.open()?)
         } else {
@@ -138,6 +135,9 @@ impl HeldFile {
             (Some(file), _) | (None, Some(file)) => file,
             (None, None) => return Err(self.error(Errno::EBADF)),
         };
+        if scratch.is_empty() {
+            scratch.resize(FIRST_BYTES, 0);
+        }
         let len = self.read_from(file, scratch)?;
         self.last = len;
         Ok(len)
@@ -227,7 +227,9 @@ fn lasts(errno: Errno) -> bool {
 ///
 /// *Errors*: the kernel's reason.
 pub fn read_once(path: PathBuf) -> Result<Vec<u8>, ReadError> {
-    let mut scratch = Vec::new();
+    // Room for the page that a sysfs file can fill and for the read that finds its end. A thousand
+    // links have 24,000 such files, so this stays small.
+    let mut scratch = vec![0; 2 * PAGE_BYTES];
     let len = HeldFile::at(path, false, Shape::Stream)
         .read(0, &mut scratch)?
         .len();

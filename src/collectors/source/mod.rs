@@ -14,6 +14,7 @@
 //! | `scan.rs` | lines, fields and numbers of the kernel's text |
 //! | `attribute.rs` | files that hold one number each |
 //! | `class.rs` | the devices below one directory of sysfs |
+//! | `human.rs` | sizes that the kernel rounds for people |
 //! | `info.rs` | labels made of the words in a device's files |
 //! | `netlink.rs` | a dump over netlink |
 //! | `rpc.rs` | the counters of NFS client and server |
@@ -25,6 +26,7 @@ pub mod attribute;
 pub mod class;
 pub mod dir;
 pub mod held;
+pub mod human;
 pub mod info;
 pub mod known;
 pub mod links;

@@ -144,6 +144,10 @@ fn hostile_names_of_interfaces_disks_and_mounts_stay_labels() {
         )
         .unwrap();
     }
+    // No kernel lets a link be named so; a tree of files may.
+    let broken = dir.path().join("sys/class/net").join("n\nl 1");
+    fs::create_dir_all(&broken).unwrap();
+    fs::write(broken.join("mtu"), b"1500\n").unwrap();
     fs::write(dir.path().join("proc/diskstats"), disks).unwrap();
     fs::write(dir.path().join("proc/net/dev"), links).unwrap();
     fs::write(dir.path().join("proc/1/mountinfo"), mounts).unwrap();
@@ -160,14 +164,19 @@ fn hostile_names_of_interfaces_disks_and_mounts_stay_labels() {
         Some(1.0)
     );
     assert!(parsed.count("node_network_info") >= names.len(), "{page}");
+    assert_eq!(
+        parsed.get("node_network_mtu_bytes", &[("device", "n\\nl 1")]),
+        Some(1500.0),
+        "{page}"
+    );
     assert!(
         page.lines()
             .all(|line| line.starts_with('#') || line.contains(' '))
     );
 }
 
-/// Root reads everything, so a page is made by a user who may not: each third file is closed to
-/// him. Needs root, to become somebody else.
+/// Root reads everything, so a page is made by a user who may not: each file below `proc` and each
+/// of one link is closed to him in turn. Needs root, to become somebody else.
 #[test]
 fn files_without_permission_cost_their_own_collectors() {
     use std::os::unix::fs::PermissionsExt;
@@ -196,17 +205,37 @@ fn files_without_permission_cost_their_own_collectors() {
         assert!(output.status.success(), "{said}");
         Parsed::of(&String::from_utf8(output.stdout).unwrap())
     };
-    let whole = succeeded(&page());
+    let whole = page();
+    let ok = succeeded(&whole);
+    let lost_without = |path: &Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
+        let left = page();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        let left = succeeded(&left);
+        let lost = ok.iter().filter(|name| !left.contains(name));
+        lost.cloned().collect::<Vec<_>>()
+    };
     for (file, collector) in [
         ("proc/loadavg", "loadavg"),
         ("proc/vmstat", "vmstat"),
         ("proc/diskstats", "diskstats"),
+        ("proc/net/arp", "arp"),
+        ("proc/net/dev", "netdev"),
+        ("proc/net/softnet_stat", "softnet"),
+        ("proc/meminfo", "meminfo"),
+        ("proc/sys/fs/file-nr", "filefd"),
+        ("proc/sys/kernel/random/entropy_avail", "entropy"),
+        ("proc/sys/net/netfilter/nf_conntrack_count", "conntrack"),
     ] {
-        let path = dir.path().join(file);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
-        let left = succeeded(&page());
-        let lost: Vec<_> = whole.iter().filter(|name| !left.contains(name)).collect();
-        assert_eq!(lost, [collector], "{file}");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(lost_without(&dir.path().join(file)), [collector], "{file}");
+    }
+    let mut rest = Vec::new();
+    files(&dir.path().join("proc"), &mut rest);
+    files(&dir.path().join("sys/class/net/eth0"), &mut rest);
+    assert!(rest.len() > 40, "{}", rest.len());
+    for path in rest {
+        let lost = lost_without(&path);
+        // /proc/stat feeds two collectors, the rest one or none.
+        assert!(lost.len() <= 2, "{} lost {lost:?}", path.display());
     }
 }

@@ -29,12 +29,11 @@ const NEWER: [&str; 14] = [
 /// Labels that node_exporter got after 1.5.0; without them the series are the same.
 const NEWER_LABELS: [&str; 3] = ["adminstate", "rotational", "device_error"];
 /// Families of node_exporter's own process and of collectors outside the list.
-const NOT_OURS: [&str; 7] = [
+const NOT_OURS: [&str; 6] = [
     "go_",
     "process_",
     "promhttp_",
     "node_exporter_",
-    "node_bcache_",
     "node_fibrechannel_",
     "node_xfrm_",
 ];

@@ -9,13 +9,16 @@ use nodemend::scrape::page::ScrapePage;
 use nodemend::scrape::selection::Selection;
 
 /// The collectors that this comparison is about.
-pub const COLLECTORS: [&str; 29] = [
+pub const COLLECTORS: [&str; 32] = [
+    "bcache",
+    "bcachefs",
     "bonding",
     "btrfs",
     "buddyinfo",
     "cgroups",
     "cpufreq",
     "dmi",
+    "dmmultipath",
     "edac",
     "fibrechannel",
     "hwmon",

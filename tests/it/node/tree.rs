@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// The trees under `tests/fixtures/node`.
-pub const TREES: [&str; 5] = ["devices", "hwmon", "network", "storage", "system"];
+pub const TREES: [&str; 6] = ["caches", "devices", "hwmon", "network", "storage", "system"];
 
 /// Where the fixtures lie.
 pub fn fixtures() -> PathBuf {
