@@ -127,6 +127,8 @@ impl ApiSlots {
         }
         let limits = sight.limits.unwrap_or_default();
         Ok(match self.absence(&limits).await {
+            // Nobody counted them yet: as one of five thousand it would rest for 10 min now (I19).
+            Some(why) if self.agents_known().is_none() => Standing::Unread { why },
             Some(why) => Standing::Stopped { why },
             None => Standing::Clear,
         })

@@ -1,6 +1,6 @@
 //! What must hold when a step disturbs its node, and until the node is well again.
 
-use super::jury::{Jury, StepNote};
+use super::jury::{Held, Jury, StepNote};
 use super::server::Server;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,12 +72,14 @@ impl Jury {
         };
         for domain in domains {
             let prefix = format!("slot.{domain}.");
-            let held = self.slots.iter().find(|(name, held)| {
+            // Somebody hostile may hold a second one in this node's name: the one that was written last counts.
+            let is_own = |(name, held): &(&String, &Held)| {
+                let rest = name.strip_prefix(&prefix);
                 held.node == node
-                    && name
-                        .strip_prefix(&prefix)
-                        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
-            });
+                    && rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+            };
+            let own = self.slots.iter().filter(is_own);
+            let held = own.max_by_key(|(_, held)| held.written);
             let Some((name, held)) = held else {
                 faults.push(("I2", format!("it holds no slot of domain {domain}")));
                 continue;

@@ -31,7 +31,11 @@ pub fn of_change(side: &ClusterSide, change: &CaseChange) {
 pub fn of_run(side: &ClusterSide, event: &RunEvent) {
     let opening = &event.opening;
     let (word, note, is_warning) = match &event.entry {
-        executor::Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
+        executor::Entry::Opened { .. } => {
+            // It has its slot: it waits no longer, and must not say so for as long as it mends.
+            side.set_waiting(None);
+            ("RunOpened", format!("holds {}", event.slot), false)
+        }
         executor::Entry::Closed { result } => {
             let is_fine = matches!(result, crate::executor::Outcome::Mended);
             ("RunClosed", super::scribe::outcome_text(result), !is_fine)
