@@ -209,7 +209,7 @@ fn files_without_permission_cost_their_own_collectors() {
     let whole = page();
     let ok = succeeded(&whole);
     let lost_without = |path: &Path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
         let left = page();
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         let left = succeeded(&left);
