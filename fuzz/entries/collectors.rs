@@ -14,6 +14,10 @@ use nodemend::scrape::selection::Selection;
 
 use super::{Entry, file, root};
 
+#[allow(
+    clippy::duplicate_mod,
+    reason = "the tests' reader of fixture trees, which the tests have too"
+)]
 #[path = "../../tests/it/node/tree.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod tree;

@@ -44,7 +44,7 @@ pub const ANNOTATIONS: Entry = Entry {
         if opt_in.allow == Disruption::Reboot {
             assert_eq!(says("nodemend.io/allow"), Some("reboot"));
         }
-        assert!(annotations.get("nodemend.io/pause").is_none() || opt_in.pause.is_some());
+        assert!(!annotations.contains_key("nodemend.io/pause") || opt_in.pause.is_some());
     },
 };
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing is repeated here: the slot machine decides what an uncertain answer means.
 
+use super::SlotWitness;
 use super::breakers::{Agents, SlotFacts};
 use super::domains;
 use super::error::LeaseError;
@@ -29,18 +30,6 @@ use std::time::Duration;
 const PAGE: &str = "500";
 /// How many pages are read: 10,000 claims. More means that nobody should start anything.
 const MAX_PAGES: usize = 20;
-
-/// Who hears of slots beside the run, and what the slot carries for it.
-pub trait SlotWitness: Send + Sync {
-    /// A write that takes or renews a slot was `written`, `refused` or `failed`.
-    fn wrote(&self, outcome: &'static str);
-
-    /// A slot of this domain is held now, or not any more.
-    fn holds(&self, domain: &str, held: bool);
-
-    /// The head of the audit log as `SEQ:HASH`, to be anchored in the slot (safety.md, T14).
-    fn audit_head(&self) -> String;
-}
 
 /// Slots of one node in the API server.
 pub struct ApiSlots {

@@ -1,6 +1,7 @@
 //! Slots against a fake API server that can be told to fail.
 
-use super::api::{ApiSlots, SlotWitness};
+use super::SlotWitness;
+use super::api::ApiSlots;
 use super::error::LeaseError;
 use super::fixture::cleared;
 use super::keeper::Keeper;

@@ -313,8 +313,8 @@ impl<S: SlotStore> Lease for Keeper<S> {
                 phase: Phase::Mending,
             };
             let send = self.store.send(Request::DeleteClaim, &tag);
-            let answer = tokio::time::timeout(CALL_LIMIT, send).await;
-            match answer.unwrap_or_else(|_| Answer::Silent("no answer in time".to_owned())) {
+            let answer = within(&*self.clock, CALL_LIMIT, send).await;
+            match answer.unwrap_or_else(|| Answer::Silent("no answer in time".to_owned())) {
                 Answer::Deleted | Answer::Gone => Ok(()),
                 other => Err(LeaseError::Unproved { why: other.why() }),
             }

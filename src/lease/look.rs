@@ -140,16 +140,23 @@ impl ApiSlots {
     ) -> Result<Option<Standing>, LeaseError> {
         let owner = self.owner()?;
         let limits = self.limits().await?;
+        let mut closed: fn(String) -> Standing = |why| Standing::Stopped { why };
+        if self.agents_known().is_none()
+            && let Err(why) = self.read_agents().await
+        {
+            tracing::debug!(why, "the number of agents is still not known");
+            // One of five thousand would rest for 10 min now, and miss a slot that is free before that (I19).
+            closed = |why| Standing::Unread { why };
+        }
         let known = self.scene().limits.replace(limits.clone());
         if let Some(why) = &limits.breaker {
-            let why = why.clone();
-            return Ok(Some(Standing::Stopped { why }));
+            return Ok(Some(closed(why.clone())));
         }
         // Without any slot ever there is nothing to queue for.
         if let Some(domain) = owner.domains.iter().find(|domain| limits.cap(domain) == 0) {
             let domain = Arc::clone(domain);
             let why = Refusal::Full { domain, cap: 0 }.to_string();
-            return Ok(Some(Standing::Stopped { why }));
+            return Ok(Some(closed(why)));
         }
         let waits = matches!(before, Standing::Full { .. } | Standing::Far { .. });
         // One call: the limits are as they were, so what was in the way is taken to be there still.

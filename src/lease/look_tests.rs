@@ -31,6 +31,13 @@ fn words(scene: &Scene, from: usize) -> Vec<String> {
         .collect()
 }
 
+/// An agent that has counted its like, as it does at its start.
+async fn started(scene: &Scene) -> Agent {
+    let agent = scene.agent("a");
+    agent.store().read_agents().await.expect("can be read");
+    agent
+}
+
 /// The calls of one look.
 async fn calls_of(scene: &Scene, agent: &Agent) -> (Standing, Vec<String>) {
     let before = scene.server.calls().len();
@@ -65,7 +72,7 @@ async fn while_everything_is_closed_a_look_is_one_call_and_no_claim_is_made() {
         json!({ "cluster": "-3" }),
     ] {
         let scene = Scene::with_limits(limits);
-        let agent = scene.agent("a");
+        let agent = started(&scene).await;
         for _ in 0..7 {
             let (standing, calls) = calls_of(&scene, &agent).await;
             assert!(matches!(standing, Standing::Stopped { .. }), "{standing:?}");
@@ -78,7 +85,7 @@ async fn while_everything_is_closed_a_look_is_one_call_and_no_claim_is_made() {
         Resource::ConfigMaps,
         json!({ "metadata": { "name": "breaker-stop" } }),
     );
-    let agent = scene.agent("a");
+    let agent = started(&scene).await;
     let (standing, calls) = calls_of(&scene, &agent).await;
     assert!(standing.why().contains("breaker-stop"), "{standing:?}");
     assert_eq!(calls, ["list configmaps"]);
@@ -95,7 +102,7 @@ async fn while_the_slots_are_full_a_look_is_one_call() {
     let scene = Scene::with_limits(json!({ "cluster": "1" }));
     let holder = scene.agent("h");
     let held = get(&holder, 1).await.expect("a slot");
-    let agent = scene.agent("a");
+    let agent = started(&scene).await;
     let (standing, calls) = calls_of(&scene, &agent).await;
     assert!(matches!(standing, Standing::Full { .. }), "{standing:?}");
     let first = [

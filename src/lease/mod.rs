@@ -33,7 +33,7 @@ mod slot;
 mod slot_tests;
 mod waiting;
 
-pub use api::{ApiSlots, SlotWitness};
+pub use api::ApiSlots;
 pub use breakers::{Agents, SlotFacts, absence, casualties, failed_version};
 pub use domains::domains_of;
 pub use error::{LeaseError, PermitExpired};
@@ -130,4 +130,16 @@ pub trait Lease: Send + Sync {
     /// # Errors
     /// The store could not be asked or refused.
     fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>>;
+}
+
+/// Who hears of slots beside the run, and what the slot carries for it.
+pub trait SlotWitness: Send + Sync {
+    /// A write that takes or renews a slot was `written`, `refused` or `failed`.
+    fn wrote(&self, outcome: &'static str);
+
+    /// A slot of this domain is held now, or not any more.
+    fn holds(&self, domain: &str, held: bool);
+
+    /// The head of the audit log as `SEQ:HASH`, to be anchored in the slot (safety.md, T14).
+    fn audit_head(&self) -> String;
 }

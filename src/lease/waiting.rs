@@ -10,12 +10,14 @@
 //! | a breaker, cap 0, agents away | ConfigMaps | 0.12 s x agents, from 30 s to 10 min |
 //! | slots full, others first | slots, every sixth time ConfigMaps | 30 s + 2 s x place in the queue, at most 4.5 min |
 //! | far down the queue | claims and slots in turn, every sixth time ConfigMaps | the same, at most 10 min x waiting / 5,000, from 4.5 min |
-//! | nothing could be read | ConfigMaps | as for a breaker |
+//! | nothing could be read | ConfigMaps | as for a breaker; 1 min where the number of agents is not known |
 
 use std::time::Duration;
 
 /// The size of cluster that the figures are made for; also what an agent assumes that does not know how many there are.
 const LARGE: u64 = 5_000;
+/// What it assumes after a look that failed: a slot may be free, and the next look that does not fail counts the agents.
+const UNTOLD: u64 = 500;
 /// Over how long first looks are spread in a cluster of [`LARGE`]: 5,000 looks in 145 s are 2,069 a minute.
 const FIRST_SPREAD: Duration = Duration::from_secs(145);
 /// The shortest spread: two nodes that fall sick together.
@@ -136,8 +138,11 @@ pub fn longest_rest(now: &Standing, agents: Option<u64>) -> Duration {
         SHORTEST.saturating_add(PER_PLACE.saturating_mul(places))
     };
     match now {
-        Standing::Fresh | Standing::Stopped { .. } | Standing::Unread { .. } => {
+        Standing::Fresh | Standing::Stopped { .. } => {
             scaled(LONGEST, agents.unwrap_or(LARGE)).clamp(SHORTEST, LONGEST)
+        }
+        Standing::Unread { .. } => {
+            scaled(LONGEST, agents.unwrap_or(UNTOLD)).clamp(SHORTEST, LONGEST)
         }
         Standing::Full { before, .. } => by_place(*before).min(NEAR),
         Standing::Far {
@@ -184,6 +189,8 @@ mod tests {
             (stopped(), Some(5_000), 600.0),
             (stopped(), Some(u64::MAX), 600.0),
             (stopped(), None, 600.0),
+            (Standing::Unread { why: String::new() }, None, 60.0),
+            (Standing::Unread { why: String::new() }, Some(5_000), 600.0),
             (full(0), None, 30.0),
             (full(19), Some(5_000), 68.0),
             (full(u64::MAX), Some(5_000), 270.0),

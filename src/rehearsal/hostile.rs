@@ -103,33 +103,45 @@ fn calls(world: &World, node: usize) -> Vec<Call> {
         // T4: hogs.
         create(lease("slot.cluster.0", &name, &name, &uid)),
     ];
-    for (slot, held) in leases {
-        let is_own =
-            held.pointer("/spec/holderIdentity").and_then(Value::as_str) == Some(name.as_str());
-        if is_own {
-            continue;
-        }
-        let mut stolen = held.clone();
-        if let Some(holder) = stolen.pointer_mut("/spec/holderIdentity") {
-            *holder = json!(name);
-        }
-        let part = |pointer: &str| held.pointer(pointer).cloned().unwrap_or(Value::Null);
-        let options = json!({ "preconditions": { "uid": part("/metadata/uid"),
-            "resourceVersion": part("/metadata/resourceVersion") } });
-        calls.push(Call::new(Verb::Update, Resource::Leases, NAMESPACE, &slot).sending(stolen));
-        calls.push(Call::new(Verb::Update, Resource::Leases, NAMESPACE, &slot).sending(held));
-        calls.push(Call::new(Verb::Delete, Resource::Leases, NAMESPACE, &slot).sending(options));
+    for (slot, held) in &leases {
+        calls.extend(theft(&name, slot, held));
     }
-    // T2 and T5: other Nodes, its own opt-in, the limits, the breakers.
+    calls.extend(trespass(&name, &other));
+    calls
+}
+
+/// T3 with a slot of somebody else: take it over, write it as it is, free it.
+fn theft(name: &str, slot: &str, held: &Value) -> Vec<Call> {
+    if held.pointer("/spec/holderIdentity").and_then(Value::as_str) == Some(name) {
+        return Vec::new();
+    }
+    let mut stolen = held.clone();
+    if let Some(holder) = stolen.pointer_mut("/spec/holderIdentity") {
+        *holder = json!(name);
+    }
+    let part = |pointer: &str| held.pointer(pointer).cloned().unwrap_or(Value::Null);
+    let options = json!({ "preconditions": { "uid": part("/metadata/uid"),
+        "resourceVersion": part("/metadata/resourceVersion") } });
+    let call =
+        |verb: Verb, body: Value| Call::new(verb, Resource::Leases, NAMESPACE, slot).sending(body);
+    vec![
+        call(Verb::Update, stolen),
+        call(Verb::Update, held.clone()),
+        call(Verb::Delete, options),
+    ]
+}
+
+/// T2 and T5: other Nodes, its own opt-in, the limits, the breakers.
+fn trespass(name: &str, other: &str) -> Vec<Call> {
     let notes = |key: &str, value: &str| json!({ "metadata": { "annotations": { key: value } } });
     let limits = json!({ "metadata": { "name": "limits" }, "data": { "cluster": "999" } });
     let patch =
         |whom: &str, body: Value| Call::new(Verb::Patch, Resource::Nodes, "", whom).sending(body);
-    calls.extend([
-        patch(&other, notes("nodemend.io/state", "healthy")),
-        patch(&name, notes("nodemend.io/mode", "auto")),
+    vec![
+        patch(other, notes("nodemend.io/state", "healthy")),
+        patch(name, notes("nodemend.io/mode", "auto")),
         patch(
-            &name,
+            name,
             json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "elsewhere" } } }),
         ),
         Call::new(Verb::Update, Resource::ConfigMaps, NAMESPACE, "limits").sending(limits.clone()),
@@ -141,6 +153,5 @@ fn calls(world: &World, node: usize) -> Vec<Call> {
             "breaker-stop",
         ),
         Call::new(Verb::Delete, Resource::ConfigMaps, NAMESPACE, "limits"),
-    ]);
-    calls
+    ]
 }

@@ -312,7 +312,10 @@ impl Mind {
     /// As `app::agent::told` tells of runs.
     pub(super) fn tell_run(&self, event: &RunEvent) {
         let word = match event.entry {
-            Entry::Opened { .. } => "RunOpened",
+            Entry::Opened { .. } => {
+                self.set_waiting(None);
+                "RunOpened"
+            }
             Entry::Closed { .. } => "RunClosed",
             _ => return,
         };

@@ -210,13 +210,13 @@ fn is_closed(server: &Server) -> bool {
     let is_lenient = [line("storm-casualties"), line("storm-failed-runs")]
         .iter()
         .all(|line| line.is_some_and(|line| line >= 9));
-    let failed = |lease: &Value| {
+    // A slot that does not say that its run is under way counts as a casualty, also a forged one.
+    let failed = |(name, lease): (&String, &Value)| {
         let phase = lease.pointer("/metadata/annotations/nodemend.io~1phase");
-        phase
-            .and_then(Value::as_str)
-            .is_some_and(|phase| phase != "mending")
+        name.starts_with("slot.")
+            && !matches!(phase.and_then(Value::as_str), Some("mending" | "stopped"))
     };
-    is_absent || !is_lenient && server.leases.values().any(failed)
+    is_absent || !is_lenient && server.leases.iter().any(failed)
 }
 
 /// A node that waits, while everything is well and a slot is free for it, gets one (I19).

@@ -80,16 +80,7 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
         stops.push(("audit", format!("the audit log cannot be written: {why}")));
     }
     let ledger_path = plan.state_dir.join("ledger.json");
-    let ledger = match store::read(&ledger_path, &boot_id) {
-        Ok(ledger) => Some(Ledger {
-            boot_id: boot_id.clone(),
-            ..ledger
-        }),
-        Err(error) => {
-            stops.push(("ledger", chain(&error)));
-            None
-        }
-    };
+    let ledger = ledger_of(&ledger_path, &boot_id, &mut stops);
     let metrics = Arc::clone(&plan.metrics);
     let own_id = id_of(plan, &mut stops);
     if let Some((_, namespace)) = &plan.cluster
@@ -134,6 +125,24 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     let core = Arc::new(core);
     oracle.bind(&core);
     Ok(Built { core, shelf, stops })
+}
+
+/// What is kept of former cases and runs. Without it nothing is mended.
+fn ledger_of(
+    path: &Path,
+    boot_id: &str,
+    stops: &mut Vec<(&'static str, String)>,
+) -> Option<Ledger> {
+    match store::read(path, boot_id) {
+        Ok(ledger) => Some(Ledger {
+            boot_id: boot_id.to_owned(),
+            ..ledger
+        }),
+        Err(error) => {
+            stops.push(("ledger", chain(&error)));
+            None
+        }
+    }
 }
 
 /// This agent's id. Without one no slot is its own: none is taken, because none could be known again.
