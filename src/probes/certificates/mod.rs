@@ -45,7 +45,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(300),
     timeout: Duration::from_secs(10),
     keys: &[&DAYS_LEFT.spec, &READABLE.spec],
-    cost: "1.1 ms wall, 0.9 ms CPU with 12 files (2 cores of a VM, unoptimised build)",
+    cost: "0.3 ms with 12 files (least wall time of 12 starts, release build, a busy VM of 2 cores)",
 };
 
 /// Reads certificates.

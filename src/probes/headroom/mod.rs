@@ -28,7 +28,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     period: Duration::from_secs(15),
     timeout: Duration::from_secs(5),
     keys: &[&CONNTRACK.spec, &FILE_HANDLES.spec, &PIDS.spec],
-    cost: "0.2 ms wall, 0.1 ms CPU (2 cores of a VM, unoptimised build)",
+    cost: "0.1 ms (least wall time of 12 starts, release build, a busy VM of 2 cores)",
 };
 
 /// Reads what is used of the kernel's limits, and the limits.

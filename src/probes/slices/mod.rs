@@ -66,7 +66,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
         &IO_WAITING.spec,
         &IO_STALLED.spec,
     ],
-    cost: "0.4 ms wall, 0.3 ms CPU with 6 slices (2 cores of a VM, unoptimised build)",
+    cost: "0.2 ms with 6 slices of ordinary files (least wall time of 12 starts, release build, a busy VM of 2 cores)",
 };
 
 /// Reads the pressure in slices.

@@ -9,7 +9,8 @@ use nix::sys::stat::Mode;
 
 use super::page::{Parsed, render, settings_of};
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a tree over another.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -14,4 +14,4 @@ mod ours;
 mod page;
 mod same;
 mod theirs;
-mod tree;
+pub mod tree;
