@@ -44,6 +44,9 @@ pub struct KnownAttempt {
     pub uptime_us: u64,
     /// Microseconds since 1970 by the clock of then.
     pub wall_us: i64,
+    /// Its run. 0 where an older version wrote it.
+    #[serde(default)]
+    pub run: u64,
 }
 
 /// An open case as it stands in the file.
@@ -134,15 +137,24 @@ impl Ledger {
     }
 
     /// Notes an attempt.
-    pub fn add_attempt(&mut self, signature: &str, boot_id: &str, began: Timestamp) {
+    pub fn add_attempt(&mut self, signature: &str, boot_id: &str, began: Timestamp, run: RunId) {
         let list = self.attempts.entry(signature.to_owned()).or_default();
         list.push(KnownAttempt {
             boot_id: boot_id.to_owned(),
             uptime_us: u64::try_from(began.uptime.since_boot().as_micros()).unwrap_or(u64::MAX),
             wall_us: began.wall.0,
+            run: run.0,
         });
         if list.len() > MAX_ATTEMPTS_KEPT {
             list.remove(0);
+        }
+    }
+
+    /// Forgets the attempts of runs that never opened a journal: the process ended while they waited for a slot, and a run
+    /// begins no step before its journal is on disk. `highest` is the highest run that ever had one.
+    pub fn forget_unbegun(&mut self, highest: u64) {
+        for list in self.attempts.values_mut() {
+            list.retain(|attempt| attempt.run <= highest);
         }
     }
 
@@ -198,12 +210,31 @@ mod tests {
             "s",
             "boot-a",
             Timestamp::default().plus(Duration::from_secs(5)),
+            RunId(4),
         );
         let text = serde_json::to_string(&ledger).expect("json");
         let read = Ledger::parse(&text).expect("reads");
         assert_eq!(read, ledger);
         assert!(read.attempts("boot-a")["s"][0].this_boot);
         assert!(!read.attempts("boot-b")["s"][0].this_boot);
+    }
+
+    #[test]
+    fn a_run_that_never_opened_a_journal_was_no_attempt() {
+        let began = Timestamp::default();
+        for (highest, left) in [(0, vec![]), (4, vec![4]), (5, vec![4, 5]), (9, vec![4, 5])] {
+            let mut ledger = Ledger::empty("b");
+            ledger.add_attempt("s", "b", began, RunId(4));
+            ledger.add_attempt("s", "b", began, RunId(5));
+            ledger.forget_unbegun(highest);
+            let runs: Vec<u64> = ledger.attempts["s"].iter().map(|known| known.run).collect();
+            assert_eq!(runs, left, "highest {highest}");
+        }
+        // One that an older version wrote counts for ever.
+        let text = r#"{"format":1,"boot_id":"b","next_case":1,"next_run":9,"attempts":{"s":[{"boot_id":"b","uptime_us":1,"wall_us":1}]},"open_cases":[],"pause":null}"#;
+        let mut old = Ledger::parse(text).expect("reads");
+        old.forget_unbegun(0);
+        assert_eq!(old.attempts["s"].len(), 1);
     }
 
     #[test]

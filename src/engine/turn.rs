@@ -194,7 +194,7 @@ impl Engine {
             };
             let run = RunId(ledger.next_run);
             ledger.next_run += 1;
-            ledger.add_attempt(&signature, &self.boot_id, now);
+            ledger.add_attempt(&signature, &self.boot_id, now, run);
             Ok((cleared, run))
         }))
     }
@@ -378,7 +378,7 @@ impl Engine {
             return Vec::new();
         };
         ledger.next_run += 1;
-        ledger.add_attempt(&cleared.proposal().signature, &self.boot_id, now);
+        ledger.add_attempt(&cleared.proposal().signature, &self.boot_id, now, run);
         ledger.note_cases(&self.book);
         self.run = Some((case, run));
         // An approval is for one run: after a failure the person is asked again.

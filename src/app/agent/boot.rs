@@ -106,6 +106,10 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
     };
     let ledger = ledger.map(|mut ledger| {
         ledger.next_run = ledger.next_run.max(shelf.next_run().0);
+        // Without its journals nobody knows which runs began.
+        if runs.is_some() {
+            ledger.forget_unbegun(shelf.highest);
+        }
         ledger
     });
     let engine = Engine::new(judge, ledger, &boot_id, now);
