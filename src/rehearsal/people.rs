@@ -152,7 +152,7 @@ fn is_back(world: &World) {
 }
 
 /// One reason less; the process begins when none is left.
-fn come_back(world: &Arc<World>, node: usize) {
+pub(super) fn come_back(world: &Arc<World>, node: usize) {
     is_back(world);
     let is_on = world.body(node, |body| {
         body.off = body.off.saturating_sub(1);

@@ -1,11 +1,10 @@
 //! One play: a scenario, a seed, and what came of it.
 
-use super::agent::begin;
 use super::breach::Breach;
 use super::flaw::Flaw;
 use super::hall::Stage;
 use super::meter::Meter;
-use super::people::{break_out, strike};
+use super::people::{break_out, come_back, strike};
 use super::reading::SIGNATURES;
 use super::scenario::{Fault, Scenario, Trouble, Whom};
 use super::server::Server;
@@ -113,7 +112,7 @@ impl Theatre {
             let after = world.spread(node, scenario.startup);
             hall.spawn(None, async move {
                 inner.hall.sleep(None, after).await;
-                begin(&inner, node);
+                come_back(&inner, node);
             });
         }
         for outbreak in &scenario.sick {

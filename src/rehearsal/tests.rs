@@ -146,12 +146,10 @@ faults:
 #[test]
 fn a_clock_that_stops_in_suspend_is_found_and_the_real_one_breaks_nothing() {
     // Again and again some machines sleep for longer than a proof holds, now and then while a renewal is under way.
-    let faults: String = (0..30)
+    let faults: String = (0..40)
         .map(|turn| {
-            format!(
-                "  - {{at: {}s, lasts: 80s, what: suspend, count: 3}}\n",
-                140 + 15 * turn
-            )
+            let at = 140 + 30 * turn;
+            format!("  - {{at: {at}s, lasts: 80s, what: suspend, count: 1}}\n")
         })
         .collect();
     let text = format!("{SUSPENDED}{faults}");

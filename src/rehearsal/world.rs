@@ -179,6 +179,7 @@ impl World {
                 annotations,
                 exists: true,
             });
+            server.away += 1;
         }
         super::people::set_limits(&mut server, Duration::ZERO, &scenario.limits);
         let bodies = names.iter().map(|_| body(&mut chance)).collect();
@@ -344,7 +345,8 @@ fn body(chance: &mut Chance) -> Body {
         boot: 0,
         booted: Duration::ZERO,
         cut: 0,
-        off: 0,
+        // Not started yet; whoever comes first starts it, and nobody starts it twice.
+        off: 1,
         token_uid: String::new(),
         heard_of: 0,
         effects: Vec::new(),
