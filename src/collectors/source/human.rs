@@ -71,7 +71,7 @@ mod tests {
             (bcache, b"-1", None),
             (bcachefs, b"1.26k", Some(1290.0)),
             (bcachefs, b" 2.05G\n", Some(2_201_170_739.0)),
-            (bcachefs, b"21.5P", Some(24_206_847_997_476_864.0)),
+            (bcachefs, b"21.5P", Some(24_206_847_997_116_416.0)),
             (bcachefs, b"720", Some(720.0)),
             (bcachefs, b"inf", None),
             (bcachefs, b"k", None),
