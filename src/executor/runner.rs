@@ -15,6 +15,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
+/// After how many of the last runs is tidied up. A slot carries the run that wrote it last, and each costs a question to the
+/// store; what an older one left serves the next run, or a person frees it.
+const TIDIED: usize = 4;
+
 /// What the run is told from outside. It listens between steps, while it waits for a condition, and while it soaks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Rein {
@@ -151,7 +155,7 @@ impl Runner {
     /// # Errors
     /// The slots could not be asked or freed; they serve the next run all the same.
     pub async fn tidy_up(&self, shelf: &Shelf) -> Result<(), LeaseError> {
-        for past in &shelf.runs {
+        for past in shelf.runs.iter().rev().take(TIDIED) {
             let grounds = match &past.outcome {
                 Some(Outcome::Mended) => Grounds::Soaked,
                 Some(Outcome::Untouched { .. }) => Grounds::Untouched,

@@ -8,7 +8,9 @@ use crate::diagnosis::CaseState;
 use crate::engine::Input;
 use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
 use crate::policy::annotations::{BLOCKED, CASE, STATE};
-use crate::report::conditions::{Telling, Told, annotations_patch, conditions_patch, telling};
+use crate::report::conditions::{
+    COALESCE, HEARTBEAT, Telling, Told, annotations_patch, conditions_patch, telling,
+};
 use crate::report::events::{EventBook, Post, Regarding};
 use crate::signal::Uptime;
 use crate::simulate::{Fault as Sickness, PROBES};
@@ -17,12 +19,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The figures of `app::agent::cluster` and `app::agent::reporter`.
+/// The figures of `app::agent::cluster`.
 const WATCH_FOR: Duration = Duration::from_secs(1800);
 const MIN_REST: Duration = Duration::from_secs(2);
 const MAX_REST: Duration = Duration::from_secs(120);
-const COALESCE: Duration = Duration::from_secs(5);
-const HEARTBEAT: Duration = Duration::from_secs(300);
 /// How often an agent looks that has nothing to see: looks that find what the last one found are folded into one. The gate
 /// `evidence` takes no sight that is older than 90 s.
 const CALM: Duration = Duration::from_secs(60);

@@ -7,6 +7,13 @@ use crate::report::model::node_state;
 use crate::signal::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Changes within this time after a write are written together; a condition waits for no other writes than those of conditions.
+pub const COALESCE: Duration = Duration::from_secs(5);
+/// How often a condition that stands is written again: with a watch that is opened twice an hour, a node with a standing
+/// problem stays within the 6 requests an hour that an idle one may take.
+pub const HEARTBEAT: Duration = Duration::from_secs(900);
 
 /// The longest text of an annotation or a condition: the admission policy takes 1024 characters.
 const MAX_TEXT_CHARS: usize = 500;

@@ -3,13 +3,14 @@
 use super::boot::{self, Built, Plan};
 use super::cluster::{follow, refresh};
 use super::core::{Core, Message};
-use super::reporter::{HEARTBEAT, report};
+use super::reporter::report;
 use super::sight::Seen;
 use crate::app::config::Config;
 use crate::host::clock::Clock;
 use crate::host::cluster::{ApiError, Call, Cluster, Resource, Verb, Watching};
 use crate::host::{BoxFuture, Host, clock};
 use crate::probes;
+use crate::report::conditions::HEARTBEAT;
 use crate::signal::{Batch, LogRecord, LogSource, Subject, Timestamp, Uptime};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -8,18 +8,15 @@ use crate::host::clock::Clock;
 use crate::host::cluster::{ApiError, Call, Fields, NodeView, Resource, Verb};
 use crate::host::retry;
 use crate::policy::annotations::{BLOCKED, CASE, STATE};
-use crate::report::conditions::{Telling, Told, annotations_patch, conditions_patch, telling};
+use crate::report::conditions::{
+    COALESCE, HEARTBEAT, Telling, Told, annotations_patch, conditions_patch, telling,
+};
 use crate::report::events::{EventBook, Post, Regarding};
 use crate::signal::Uptime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Changes within this time after a write are written together; a condition waits for no other writes than those of conditions.
-const COALESCE: Duration = Duration::from_secs(5);
-/// How often a condition that stands is written again: with a watch that is opened twice an hour, a node with a standing
-/// problem stays within the 6 requests an hour that an idle one may take.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(900);
 /// After a failed write, doubled each time up to the second.
 const MIN_REST: Duration = Duration::from_secs(2);
 const MAX_REST: Duration = Duration::from_secs(120);
