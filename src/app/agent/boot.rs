@@ -104,14 +104,7 @@ pub fn build(plan: &Plan) -> Result<Built, Vec<Problems>> {
             (None, Shelf::default())
         }
     };
-    let ledger = ledger.map(|mut ledger| {
-        ledger.next_run = ledger.next_run.max(shelf.next_run().0);
-        // Without its journals nobody knows which runs began.
-        if runs.is_some() {
-            ledger.forget_unbegun(shelf.highest);
-        }
-        ledger
-    });
+    let ledger = ledger.map(|ledger| beside(ledger, &shelf, runs.is_some()));
     let engine = Engine::new(judge, ledger, &boot_id, now);
     let mut core = Core::new(
         engine,
@@ -147,6 +140,16 @@ fn ledger_of(
             None
         }
     }
+}
+
+/// The ledger, with what the journals know better.
+fn beside(mut ledger: Ledger, shelf: &Shelf, has_journals: bool) -> Ledger {
+    ledger.next_run = ledger.next_run.max(shelf.next_run().0);
+    // Without its journals nobody knows which runs began.
+    if has_journals {
+        ledger.forget_unbegun(shelf.highest);
+    }
+    ledger
 }
 
 /// This agent's id. Without one no slot is its own: none is taken, because none could be known again.
