@@ -17,6 +17,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) struct Held {
     pub(super) node: usize,
     pub(super) uid: String,
+    pub(super) created: Duration,
     pub(super) written: Duration,
 }
 
@@ -175,6 +176,7 @@ impl Jury {
         let held = Held {
             node,
             uid: text("/metadata/uid"),
+            created: now,
             written: now,
         };
         self.slots.insert(name.to_owned(), held);
@@ -202,7 +204,9 @@ impl Jury {
         let Some(record) = self.records.get(node) else {
             return;
         };
-        let is_untouched = record.step.is_none() && record.step_ended.is_none();
+        // A slot that was made after the last step ended has seen none: that step's slot went with the Node that was deleted.
+        let is_untouched =
+            record.step.is_none() && record.step_ended.is_none_or(|ended| ended < held.created);
         let soaked = record
             .soaked
             .zip(record.step_ended)
