@@ -28,7 +28,8 @@ const FIELD: Family = Family::untyped(
 pub const ENTRY: Entry = Entry {
     name: "netstat",
     enabled: true,
-    lane: Lane::Page,
+    // The longest reading of a default page, so it is read beside the others: 14 % off the p50 of a page (two cores).
+    lane: Lane::Apart,
     flags: &[Flag::value(
         FIELDS_FLAG,
         DEFAULT_FIELDS,
