@@ -7,10 +7,18 @@ use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+/// How long a watch stays open at least; up to as much again is added, so that agents do not reconnect together.
+pub const WATCH_FOR: Duration = Duration::from_secs(1800);
+/// How long a loop that never gives up waits after a failure, doubled each time up to [`MAX_REST`].
+pub const MIN_REST: Duration = Duration::from_secs(2);
+/// See [`MIN_REST`].
+pub const MAX_REST: Duration = Duration::from_secs(120);
+/// The wait before the first repetition of a call.
+pub const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait between two tries, and the most that a server's Retry-After is obeyed for.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How often a call is repeated. Whoever cares longer calls again with fresher data.
-const MAX_TRIES: usize = 4;
+pub const MAX_TRIES: usize = 4;
 
 /// Sends a call that may be repeated without harm (a read, or a patch that says the whole of what it is about): 429, 5xx
 /// and silence are waited out, and a Retry-After is honoured. Never for lease writes.
@@ -19,7 +27,7 @@ const MAX_TRIES: usize = 4;
 /// The first final refusal, or the last of the errors.
 pub async fn persist(cluster: &dyn Cluster, call: Call) -> Result<Value, ApiError> {
     let mut waits = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(500))
+        .with_min_delay(FIRST_WAIT)
         .with_max_delay(MAX_WAIT)
         .with_max_times(MAX_TRIES)
         .build();

@@ -14,6 +14,10 @@
 
 use std::time::Duration;
 
+/// How often a run under way looks for a breaker while it waits and soaks. Before each step it looks, too.
+pub const CORD_PERIOD: Duration = Duration::from_secs(60);
+/// How often a waiting node asks its own gates, which costs no call: a case that went away leaves the queue.
+pub const GATES_PERIOD: Duration = Duration::from_secs(30);
 /// The size of cluster that the figures are made for; also what an agent assumes that does not know how many there are.
 const LARGE: u64 = 5_000;
 /// What it assumes after a look that failed: a slot may be free, and the next look that does not fail counts the agents.

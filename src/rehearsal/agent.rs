@@ -7,6 +7,7 @@ use super::world::{World, lock};
 use crate::diagnosis::CaseState;
 use crate::engine::Input;
 use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
+use crate::host::retry::{MAX_REST, MIN_REST, WATCH_FOR};
 use crate::policy::annotations::{BLOCKED, CASE, STATE};
 use crate::report::conditions::{
     COALESCE, HEARTBEAT, Telling, Told, annotations_patch, conditions_patch, telling,
@@ -19,10 +20,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The figures of `app::agent::cluster`.
-const WATCH_FOR: Duration = Duration::from_secs(1800);
-const MIN_REST: Duration = Duration::from_secs(2);
-const MAX_REST: Duration = Duration::from_secs(120);
 /// How often an agent looks that has nothing to see: looks that find what the last one found are folded into one. The gate
 /// `evidence` takes no sight that is older than 90 s.
 const CALM: Duration = Duration::from_secs(60);
@@ -57,9 +54,12 @@ async fn follow(mind: Arc<Mind>) {
                 if std::mem::take(&mut is_first) {
                     mind.slots.withdraw().await.ok();
                 }
-                rest = MIN_REST;
                 mind.slots.read_agents().await.ok();
+                let began = mind.now().uptime;
                 watch(&mind).await;
+                if mind.now().uptime.since(began) >= MAX_REST {
+                    rest = MIN_REST;
+                }
             }
             Err(why) => {
                 if lock(&mind.view).is_none() {

@@ -153,7 +153,7 @@ fn a_clock_that_stops_in_suspend_is_found_and_the_real_one_breaks_nothing() {
         })
         .collect();
     let text = format!("{SUSPENDED}{faults}");
-    check(&text, Flaw::ClockStopsInSuspend, &["I5", "I13"], 40);
+    check(&text, Flaw::ClockStopsInSuspend, &["I5", "I13"], 160);
     for seed in 1..16 {
         assert_eq!(
             play(&scenario(&text), seed, None).breach,

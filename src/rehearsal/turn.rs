@@ -8,20 +8,13 @@ use super::world::lock;
 use crate::engine::{Ending, Input, RunNews};
 use crate::executor::{Outcome, PastRun, Rein, RunEnd};
 use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
-use crate::lease::{LeaseError, Standing, first_rest, next_rest};
+use crate::host::retry::{FIRST_WAIT, MAX_TRIES, MAX_WAIT};
+use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing, first_rest, next_rest};
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// The figures of `app::agent::queue`.
-const CORD_PERIOD: Duration = Duration::from_secs(30);
-const GATES_PERIOD: Duration = Duration::from_secs(30);
-/// The figures of `host::retry`.
-const TRIES: u32 = 4;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// One run and what it needs.
 pub(super) struct Turn {
@@ -163,7 +156,7 @@ impl Turn {
 /// Sends a call that may be repeated without harm, as `host::retry` does.
 pub(super) async fn persist(mind: &Mind, call: Call) -> Result<Value, ApiError> {
     let mut wait = FIRST_WAIT;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         match mind.line.call(call.clone()).await {
             Err(error) if !error.is_final() => {
                 let rest = error.retry_after().unwrap_or(wait).min(MAX_WAIT);

@@ -6,6 +6,7 @@ use super::sight::{Seen, chain};
 use crate::app::config::Ceiling;
 use crate::engine::Input;
 use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
+use crate::host::retry::{MAX_REST, MIN_REST, WATCH_FOR};
 use crate::host::{clock, retry};
 use crate::lease::{ApiSlots, SlotWitness};
 use crate::policy::annotations::{Notes, read_annotations, unread};
@@ -16,14 +17,8 @@ use crate::report::metrics::AgentMetrics;
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// How long a watch stays open at least; up to as much again is added, so that agents do not reconnect together.
-const WATCH_FOR: Duration = Duration::from_secs(1800);
-/// How long to wait after a failure, doubled each time up to the second.
-const MIN_REST: Duration = Duration::from_secs(2);
-const MAX_REST: Duration = Duration::from_secs(120);
 /// How many happenings wait to be told while the API server is away; the newest count.
 const MAX_HAPPENINGS: usize = 32;
 

@@ -5,17 +5,12 @@ use super::core::{Core, Message};
 use super::runs::Runs;
 use crate::executor::{Outcome, Rein, RunEnd};
 use crate::host::{clock, retry};
-use crate::lease::{LeaseError, Standing, first_rest, next_rest};
+use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing, first_rest, next_rest};
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-
-/// How often a run under way looks for a breaker while it waits and soaks. Before each step it looks, too.
-const CORD_PERIOD: Duration = Duration::from_secs(60);
-/// How often a waiting node asks its own gates, which costs no call: a case that went away leaves the queue.
-const GATES_PERIOD: Duration = Duration::from_secs(30);
 
 /// How a run in a cluster left.
 pub enum Left {

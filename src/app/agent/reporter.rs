@@ -6,7 +6,7 @@ use super::core::Core;
 use super::sight::chain;
 use crate::host::clock::Clock;
 use crate::host::cluster::{ApiError, Call, Fields, NodeView, Resource, Verb};
-use crate::host::retry;
+use crate::host::retry::{self, MAX_REST, MIN_REST};
 use crate::policy::annotations::{BLOCKED, CASE, STATE};
 use crate::report::conditions::{
     COALESCE, HEARTBEAT, Telling, Told, annotations_patch, conditions_patch, telling,
@@ -17,9 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After a failed write, doubled each time up to the second.
-const MIN_REST: Duration = Duration::from_secs(2);
-const MAX_REST: Duration = Duration::from_secs(120);
 /// The ConfigMap that lists the condition types that agents may write.
 const CONDITIONS: &str = "conditions";
 
