@@ -14,7 +14,7 @@ use crate::exposition::number::parse_f64;
 /// One series for each processor.
 pub const INFO: Family =
     Family::gauge("node_cpu_info", "CPU information from /proc/cpuinfo.").from("/proc/cpuinfo");
-/// The clock, only where the `cpufreq` collector is switched off.
+/// The clock; with the `cpufreq` collector switched off it is left out, as in node_exporter.
 pub const FREQUENCY: Family = Family::gauge(
     "node_cpu_frequency_hertz",
     "CPU frequency in hertz from /proc/cpuinfo.",
@@ -86,7 +86,7 @@ impl CpuInfo {
             file: HeldFile::new(&sources.roots.procfs, "cpuinfo", Shape::Stream),
             flags,
             bugs,
-            frequency: !settings.is_on("collector.cpufreq"),
+            frequency: settings.is_on("collector.cpufreq"),
             heads: [INFO, FREQUENCY, FLAG_INFO, BUG_INFO]
                 .each_ref()
                 .map(Head::of),

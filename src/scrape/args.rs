@@ -10,6 +10,7 @@ use crate::collectors::entry::Flag;
 use crate::collectors::error::SetupError;
 use crate::collectors::settings::Settings;
 use crate::collectors::source::roots::Roots;
+use crate::scrape::left_out::LEFT_OUT;
 
 /// The heading of these flags in `--help` (they are hidden in the short help).
 const HEADING: &str = "Metrics, as in node_exporter";
@@ -82,6 +83,12 @@ impl Args for ScrapeArgs {
                 command = with_flag(command, flag);
             }
         }
+        for left_out in LEFT_OUT {
+            let help = format!("Not here: {}.", left_out.why);
+            let yes = switch(left_out.flag.to_owned(), help).hide(true);
+            let no = switch(negated(left_out.flag), "Taken: it is not here.".to_owned());
+            command = command.arg(yes).arg(no.hide(true));
+        }
         command
     }
 
@@ -98,6 +105,16 @@ impl FromArgMatches for ScrapeArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if let Some(asked) = LEFT_OUT.iter().find(|one| matches.get_flag(one.flag)) {
+            let why = format!(
+                "--{} is not here: {}; take the flag away, docs/metrics.md lists what is\n",
+                asked.flag, asked.why
+            );
+            return Err(clap::Error::raw(
+                clap::error::ErrorKind::ValueValidation,
+                why,
+            ));
+        }
         let mut take_text = |name: &str| {
             let typed = matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
             if let Some(texts) = matches.get_many::<String>(name).filter(|_| typed) {
@@ -180,8 +197,9 @@ fn value(name: &'static str, help: &'static str) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::ScrapeArgs;
+    use super::{LEFT_OUT, ScrapeArgs};
     use crate::collectors::TABLE;
+    use crate::collectors::entry::Entry;
     use clap::{Args, Command, FromArgMatches};
     use std::path::Path;
 
@@ -224,6 +242,30 @@ mod tests {
             .collect();
         assert_eq!(on.len(), 1);
         assert_eq!(on[0].name, "meminfo");
+    }
+
+    #[test]
+    fn collectors_that_are_not_here_may_be_switched_off_and_not_on() {
+        // The arguments of kube-prometheus' DaemonSet of node_exporter, its address apart.
+        let usual = parse(&[
+            "--path.sysfs=/host/sys",
+            "--path.rootfs=/host/root",
+            "--path.udev.data=/host/root/run/udev/data",
+            "--no-collector.wifi",
+            "--no-collector.hwmon",
+            "--no-collector.btrfs",
+            "--collector.filesystem.mount-points-exclude=^/(dev|proc|sys|run/k3s/containerd/.+|var/lib/docker/.+|var/lib/kubelet/pods/.+)($|/)",
+            "--collector.netclass.ignored-devices=^(veth.*|[a-f0-9]{15})$",
+            "--collector.netdev.device-exclude=^(veth.*|[a-f0-9]{15})$",
+        ]);
+        assert!(usual.unwrap().settings().is_ok());
+        let asked = parse(&["--collector.ntp"]).unwrap_err().to_string();
+        assert!(asked.contains("--collector.ntp is not here"), "{asked}");
+        for left_out in LEFT_OUT {
+            let is_here = |entry: &&Entry| left_out.flag == format!("collector.{}", entry.name);
+            assert!(!TABLE.iter().any(is_here), "{}", left_out.flag);
+            assert!(parse(&[&format!("--no-{}", left_out.flag)]).is_ok());
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use crate::collectors::entry::Entry;
 use crate::exposition::family::Family;
-use crate::scrape::page;
+use crate::scrape::left_out::LEFT_OUT;
+use crate::scrape::{page, process};
 
 const HEAD: &str = "\
 # Metrics
@@ -27,10 +28,32 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 - Names that are not UTF-8 show U+FFFD for the broken bytes; node_exporter ends in a panic.
 - A family or series that a broken file names twice is shown once.
 - `node_filesystem_purgeable_bytes` is left out: it is macOS' and always 0 on Linux.
-- node_exporter's own `go_*`, `process_*`, `promhttp_*` and `node_exporter_build_info` are left
-  out; ours are the `nodemend_*` families.
+- node_exporter's `go_*` and `promhttp_*` are left out: there is no Go here. `process_*` are there,
+  but for `process_network_*`, which count the network namespace's bytes (as
+  `node_netstat_IpExt_InOctets` does) and not the process's.
+- `node_memory_*` has every line of /proc/meminfo; node_exporter since 1.6 only those that it knows.
+- node_exporter's flags of its server have other names here: `--listen` for
+  `--web.listen-address`, `--log-level` and `--log-format` for `--log.*`; `--web.config.file` is the
+  same. `--web.telemetry-path`, `--web.max-requests`, `--web.disable-exporter-metrics`,
+  `--web.systemd-socket` and `--runtime.gomaxprocs` are not taken.
 - An empty label is the same as no label to Prometheus; `device_error` is only written on an error.
 
+";
+
+const PROCESS_HEAD: &str = "\
+## The process itself
+
+On the agent's page; `nodemend metrics`, which is no server, does not show it.
+
+";
+
+const LEFT_OUT_HEAD: &str = "\
+## What is left out
+
+Switching it off is taken, switching it on is refused.
+
+| flag of node_exporter | why |
+|---|---|
 ";
 
 const SIGNALS_HEAD: &str = "
@@ -86,6 +109,16 @@ pub fn render(table: &[&Entry], own: &[(&str, &str, &str)], signals: &[SignalRow
     }
     line(&mut out, format_args!("## The page itself\n"));
     table_of(&mut out, &page::FAMILIES);
+    out.push_str(PROCESS_HEAD);
+    table_of(&mut out, &process::FAMILIES);
+    out.push_str(LEFT_OUT_HEAD);
+    for left_out in LEFT_OUT {
+        line(
+            &mut out,
+            format_args!("| `--{}` | {} |", left_out.flag, cell(left_out.why)),
+        );
+    }
+    out.push('\n');
     line(&mut out, format_args!("## What node_exporter lacks\n"));
     line(
         &mut out,

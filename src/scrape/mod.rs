@@ -15,7 +15,9 @@
 //! | `docs.rs` | `docs/metrics.md`, from the table |
 //! | `epoch.rs` | when to look for new devices |
 //! | `http.rs` | `/metrics` as an answer to a request |
+//! | `left_out.rs` | what node_exporter has and this page has not |
 //! | `page.rs` | one page from begin to finish |
+//! | `process.rs` | `process_*` and `node_exporter_build_info` |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
 //! | `server.rs` | the HTTP/1 server with its limits |
 //! | `web_config.rs` | the file of `--web.config.file` |
@@ -26,7 +28,9 @@ pub mod auth;
 pub mod docs;
 pub mod epoch;
 pub mod http;
+pub mod left_out;
 pub mod page;
+pub mod process;
 pub mod selection;
 pub mod server;
 pub mod web_config;

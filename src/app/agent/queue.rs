@@ -56,6 +56,7 @@ impl Turn {
                     Tried::Left(end) => {
                         self.side.spend_approval(self.case);
                         self.side.set_waiting(None);
+                        self.core.metrics.note_waiting(None);
                         return Left::Ridden(end);
                     }
                     Tried::GatesRefuse => return self.leave(GATE).await,
@@ -68,6 +69,7 @@ impl Turn {
             }
             tracing::info!(case = %self.case, run = %self.run, why = now.why(), "waiting for a slot");
             self.side.set_waiting(Some(now.why().to_owned()));
+            self.core.metrics.note_waiting(now.kind());
             let draw = retry::share(&self.side.node);
             rest = next_rest(&now, &before, slots.agents_known(), draw).max(slots.takes_rest());
             before = now;
@@ -153,6 +155,7 @@ impl Turn {
             tracing::warn!(%error, "the claim of this node may still stand");
         }
         self.side.set_waiting(None);
+        self.core.metrics.note_waiting(None);
         Left::NeverBegan(why.to_owned())
     }
 

@@ -20,15 +20,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where kubeadm, kubelet and k3s keep them. A file that is not there is not missed.
+/// Where kubelet, kubeadm, k3s, rke2, k0s, GKE and AKS keep them (EKS has kubelet's usual place). A file that is not
+/// there is not missed.
 pub const DEFAULT_PATHS: &[&str] = &[
     "/var/lib/kubelet/pki/kubelet-client-current.pem",
     "/var/lib/kubelet/pki/kubelet-server-current.pem",
     "/var/lib/kubelet/pki/kubelet.crt",
     "/etc/kubernetes/pki",
     "/etc/kubernetes/pki/etcd",
-    "/var/lib/rancher/k3s/agent/client-kubelet.crt",
-    "/var/lib/rancher/k3s/agent/serving-kubelet.crt",
+    "/etc/kubernetes/certs",
+    "/etc/srv/kubernetes/pki",
+    "/var/lib/rancher/k3s/agent",
+    "/var/lib/rancher/k3s/server/tls",
+    "/var/lib/rancher/k3s/server/tls/etcd",
+    "/var/lib/rancher/rke2/agent",
+    "/var/lib/rancher/rke2/server/tls",
+    "/var/lib/rancher/rke2/server/tls/etcd",
+    "/var/lib/k0s/pki",
+];
+
+/// Kubeconfigs of the same. One that names files or a token in place of certificates is passed over.
+pub const KUBECONFIGS: &[&str] = &[
+    "/etc/kubernetes/kubelet.conf",
+    "/etc/kubernetes/admin.conf",
+    "/etc/kubernetes/super-admin.conf",
+    "/etc/kubernetes/controller-manager.conf",
+    "/etc/kubernetes/scheduler.conf",
+    "/var/lib/kubelet/kubeconfig",
+    "/etc/rancher/k3s/k3s.yaml",
+    "/etc/rancher/rke2/rke2.yaml",
 ];
 
 /// What is a certificate in a directory; keys and signing requests lie beside them.
@@ -57,9 +77,10 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// A probe of these files, and of the certificates in these directories; of [`DEFAULT_PATHS`] if there are none.
+    /// A probe of these files, and of the certificates in these directories; of
+    /// [`DEFAULT_PATHS`] and [`KUBECONFIGS`] if there are none.
     pub fn new(paths: &[PathBuf]) -> Self {
-        let defaults = DEFAULT_PATHS.iter().map(PathBuf::from);
+        let defaults = DEFAULT_PATHS.iter().chain(KUBECONFIGS).map(PathBuf::from);
         Self {
             off_thread: OffThread::new(),
             is_named: !paths.is_empty(),
@@ -104,6 +125,11 @@ fn read(
             Ok(bytes) => bytes,
         };
         let end = earliest_end(&bytes);
+        // Nothing but ends and names leaves this place: a kubeconfig holds a key as well.
+        drop(bytes);
+        if !is_named && end == Err(Unusable::NoCertificate) && is_kubeconfig(&path) {
+            continue;
+        }
         batch.set_for(&READABLE, subject.clone(), end.is_ok());
         match end {
             Ok(end) => batch.set_for(&DAYS_LEFT, subject, days_left(end, now)),
@@ -121,6 +147,10 @@ fn read(
     batch.lists_all(&DAYS_LEFT);
     batch.lists_all(&READABLE);
     Ok(batch)
+}
+
+fn is_kubeconfig(path: &Path) -> bool {
+    KUBECONFIGS.iter().any(|known| path == Path::new(known))
 }
 
 /// The files that the paths mean: themselves, or the certificates in a directory.

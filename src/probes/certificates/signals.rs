@@ -12,7 +12,7 @@ pub const DAYS_LEFT: Key<f64> = Key::<f64>::new(
     Unit::None,
     MAX_AGE,
     "Days until the first certificate in a file runs out, by this node's wall clock; negative after that.",
-    "notAfter of the certificates of kubelet and static pods (X.509)",
+    "notAfter of the certificates of kubelet and control plane (X.509), in files of their own and in kubeconfigs",
 )
 .per("file");
 
@@ -22,6 +22,6 @@ pub const READABLE: Key<bool> = Key::<bool>::new(
     Unit::None,
     MAX_AGE,
     "Whether a file that should hold certificates can be read and holds at least one.",
-    "the files of kubelet and static pods",
+    "the files of kubelet and control plane",
 )
 .per("file");
