@@ -9,7 +9,7 @@ mod collectors;
 mod documents;
 mod machine;
 mod records;
-mod web;
+pub mod web;
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nodemend::collectors::TABLE;
 use nodemend::report::metrics::{FAMILIES, WAITS};
-use nodemend::scrape::page;
+use nodemend::scrape::{page, process};
 use regex::Regex;
 
 const RULES: [&str; 2] = [
@@ -63,7 +63,10 @@ fn names(text: &str) -> BTreeSet<String> {
 /// Every family there is, and every name that a rule records.
 fn known() -> Vec<Regex> {
     let collected = TABLE.iter().flat_map(|entry| entry.families);
-    let collected = collected.chain(&page::FAMILIES).map(|family| family.name);
+    let collected = collected
+        .chain(&page::FAMILIES)
+        .chain(&process::FAMILIES)
+        .map(|family| family.name);
     let own = FAMILIES.iter().map(|family| family.name);
     let hole = Regex::new("<[^>]*>").unwrap();
     let pattern = |name: &str| {
@@ -104,8 +107,7 @@ fn rules_of_the_cluster_are_sound_and_pass_their_unit_tests() {
         let known = known();
         for name in names(expression) {
             let is_known = known.iter().any(|known| known.is_match(&name));
-            // kube-state-metrics' families with "node" in their names.
-            assert!(is_known || name.starts_with("node_info"), "{alert}: {name}");
+            assert!(is_known, "{alert}: {name}");
         }
         // A label that no series has makes an alert that never fires.
         let label = Regex::new(r#"\b(?:gate|reason|state|mode)="([^"]+)""#).unwrap();

@@ -6,12 +6,12 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{Unusable, days_left, earliest_end};
-pub use signals::{DAYS_LEFT, READABLE};
+pub use parse::{Unusable, days_left, earliest_end, share_left};
+pub use signals::{DAYS_LEFT, READABLE, TOKEN_LEFT};
 
 use super::error::ProbeError;
 use super::off_thread::OffThread;
-use super::text_file::{read_bytes, read_error};
+use super::text_file::{read_bytes, read_error, read_text};
 use super::{Probe, ProbeSpec};
 use crate::host::{BoxFuture, Host, clock};
 use crate::signal::{Batch, MissingReason, Subject};
@@ -51,6 +51,9 @@ pub const KUBECONFIGS: &[&str] = &[
     "/etc/rancher/rke2/rke2.yaml",
 ];
 
+/// Where a pod has its own token; read in this process's own tree and not in the host's.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
 /// What is a certificate in a directory; keys and signing requests lie beside them.
 const EXTENSIONS: &[&str] = &["crt", "pem", "cer"];
 /// Most files that are looked at; a control plane of kubeadm has a dozen.
@@ -64,7 +67,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     title: "certificates",
     period: Duration::from_secs(300),
     timeout: Duration::from_secs(10),
-    keys: &[&DAYS_LEFT.spec, &READABLE.spec],
+    keys: &[&DAYS_LEFT.spec, &READABLE.spec, &TOKEN_LEFT.spec],
     cost: "0.3 ms with 12 files (least wall time of 12 starts, release build, a busy VM of 2 cores)",
 };
 
@@ -100,7 +103,10 @@ impl Probe for Certificates {
 
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
         let (host, paths, is_named) = (host.clone(), Arc::clone(&self.paths), self.is_named);
-        let read = move || read(&host, &paths, is_named, clock::since_1970());
+        let read = move || {
+            let now = clock::since_1970();
+            with_token(read(&host, &paths, is_named, now), Path::new(TOKEN), now)
+        };
         Box::pin(async move { self.off_thread.run(SPEC.title, read).await? })
     }
 }
@@ -151,6 +157,31 @@ fn read(
 
 fn is_kubeconfig(path: &Path) -> bool {
     KUBECONFIGS.iter().any(|known| path == Path::new(known))
+}
+
+/// The same with the agent's own token, where it has one. Nothing of the token but its times leaves this place.
+fn with_token(
+    batch: Result<Batch, ProbeError>,
+    token: &Path,
+    now: Duration,
+) -> Result<Batch, ProbeError> {
+    let text = match read_text(token) {
+        Err(ProbeError::Unsupported { .. }) => return batch,
+        text => text,
+    };
+    let mut batch = match batch {
+        Err(ProbeError::Unsupported { .. }) => Batch::of(SPEC.name),
+        batch => batch?,
+    };
+    match text.map(|text| share_left(&text, now)) {
+        Ok(Some(left)) => batch.set(&TOKEN_LEFT, left),
+        Ok(None) => {
+            let why = MissingReason::NotHere("a token that ends".into());
+            batch.missing(&TOKEN_LEFT.spec, why);
+        }
+        Err(error) => batch.missing(&TOKEN_LEFT.spec, error.missing_reason()),
+    }
+    Ok(batch)
 }
 
 /// The files that the paths mean: themselves, or the certificates in a directory.

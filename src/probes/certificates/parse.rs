@@ -101,6 +101,18 @@ fn time<'a>(reader: &mut SliceReader<'a>) -> Option<Duration> {
     }
 }
 
+/// Which share of a token's life is left at `now`, since 1970; negative after its end. `None` for one that is no JSON Web
+/// Token (RFC 7519) or has no end.
+pub fn share_left(token: &str, now: Duration) -> Option<f64> {
+    let claims = token.trim().split('.').nth(1)?;
+    let mut claims = claims.replace('-', "+").replace('_', "/");
+    claims.push_str("=".repeat(claims.len().wrapping_neg() % 4).as_str());
+    let claims: serde_json::Value = serde_json::from_slice(&decoded(&claims)?).ok()?;
+    let time = |name| claims.get(name).and_then(serde_json::Value::as_f64);
+    let (begin, end) = (time("iat")?, time("exp")?);
+    (end > begin).then(|| (end - now.as_secs_f64()) / (end - begin))
+}
+
 /// Days from `now` to `end`, both since 1970.
 pub fn days_left(end: Duration, now: Duration) -> f64 {
     const DAY_SECONDS: f64 = 86_400.0;

@@ -25,3 +25,12 @@ pub const READABLE: Key<bool> = Key::<bool>::new(
     "the files of kubelet and control plane",
 )
 .per("file");
+
+/// How much of the life of the agent's own token is left.
+pub const TOKEN_LEFT: Key<f64> = Key::<f64>::new(
+    "agent.token.left",
+    Unit::Ratio,
+    MAX_AGE,
+    "Share of the life of the agent's own token that is left, by this node's wall clock; the kubelet renews it after a day or after four fifths of its life.",
+    "iat and exp of /var/run/secrets/kubernetes.io/serviceaccount/token",
+);

@@ -1,6 +1,6 @@
 //! What certificates say, and what broken ones cost. Real certificates, made by `openssl` of the machine.
 
-use super::{Unusable, days_left, earliest_end, read};
+use super::{Unusable, days_left, earliest_end, read, share_left, with_token};
 use crate::host::{Host, clock};
 use crate::signal::{Batch, Value};
 use std::fs::{create_dir_all, write};
@@ -244,4 +244,45 @@ fn a_directory_full_of_files_costs_no_more_than_the_bound() {
     let paths = [PathBuf::from("/etc/kubernetes/pki")];
     let batch = read(&Host::at(root.path()), &paths, true, END).expect("read");
     assert_eq!(batch.samples.len(), 2 * super::MAX_FILES);
+}
+
+/// As the API server makes it, its signature apart.
+fn token(claims: &str) -> String {
+    let url = |text: &str| base64(text).replace('+', "-").replace('/', "_");
+    let part = |text: &str| url(text).trim_end_matches('=').to_owned();
+    format!("{}.{}.SECRET", part("{\"alg\":\"RS256\"}"), part(claims))
+}
+
+#[test]
+fn what_is_left_of_a_token_is_told_and_the_token_is_not() {
+    let at = Duration::from_secs;
+    for (claims, now, left) in [
+        ("{\"iat\":1000,\"exp\":2000}", 1_250, Some(0.75)),
+        (
+            "{\"exp\":2000,\"iat\":1000,\"sub\":\"a?>\"}",
+            2_500,
+            Some(-0.5),
+        ),
+        ("{\"iat\":1000}", 1_000, None),
+        ("{\"iat\":2000,\"exp\":2000}", 1_000, None),
+        ("{\"iat\":\"1\",\"exp\":2000}", 1_000, None),
+        ("no json", 1_000, None),
+    ] {
+        assert_eq!(share_left(&token(claims), at(now)), left, "{claims}");
+    }
+    for broken in ["", ".", "a.b.c", "a.%%.c", "one part"] {
+        assert_eq!(share_left(broken, at(1)), None, "{broken}");
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let place = root.path().join("token");
+    let nothing = || read(&Host::at(root.path()), &[], false, END);
+    let none = with_token(nothing(), &place, END);
+    assert_eq!(none.expect_err("neither").kind(), "unsupported");
+    write(&place, token("{\"iat\":1000,\"exp\":2000}")).expect("written");
+    let batch = with_token(nothing(), &place, at(1_900)).expect("read");
+    assert_eq!(
+        value(&batch, "agent.token.left", ""),
+        Ok(Value::Number(0.1))
+    );
+    assert!(!format!("{batch:?}").contains("SECRET"));
 }

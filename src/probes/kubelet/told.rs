@@ -111,6 +111,16 @@ fn socket(endpoint: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::Told;
+    use proptest::prelude::{any, prop, proptest};
+
+    proptest! {
+        #[test]
+        fn no_text_upsets_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let text = String::from_utf8_lossy(&bytes);
+            Told::by_file(&text);
+            Told::by_arguments(text.split([' ', '\0']));
+        }
+    }
 
     fn told(runtime: &str, port: Option<u16>) -> Told {
         Told {

@@ -4,6 +4,7 @@
 //! started as a service) and root for the stuck mount; fails without them.
 
 mod agent;
+mod asked;
 mod docs;
 mod hostile;
 mod over_http;
@@ -13,3 +14,4 @@ mod sameness;
 mod scale;
 mod stuck;
 mod tls;
+mod usual;

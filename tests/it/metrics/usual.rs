@@ -121,7 +121,7 @@ pub const OF_BARE_SERVERS: [&str; 13] = [
     "node_hwmon_temp_crit_celsius + node_hwmon_temp_max_celsius",
     "rate(node_edac_correctable_errors_total[1m]) + on (controller) rate(node_edac_uncorrectable_errors_total[1m])",
     "node_md_disks_required - ignoring (state) node_md_disks{state=\"active\"}",
-    "node_md_state{state=\"inactive\"} + node_md_disks{state=\"failed\"} * 0",
+    "node_md_state{state=\"inactive\"} + ignoring (state) node_md_disks{state=\"failed\"}",
     "node_bonding_active - node_bonding_slaves",
     "avg(node_cpu_scaling_frequency_max_hertz) - avg(node_cpu_scaling_frequency_min_hertz)",
     "node_power_supply_online + on () group_right node_cooling_device_cur_state / node_cooling_device_max_state",
