@@ -2,9 +2,9 @@
 
 use super::core::{Core, Message};
 use super::face::{Control, ControlAnswer};
-use crate::report::audit::{Filter, Reader};
+use crate::report::audit::Reader;
 use crate::report::metrics::Present;
-use crate::scrape::http::{Answer, MetricsRoute};
+use crate::scrape::http::{Answer, MetricsRoute, refusal};
 use crate::scrape::page::Contributor;
 use crate::scrape::server::Routes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -99,14 +100,17 @@ impl Pages {
         let path = request.uri().path().to_owned();
         match (&method, path.as_str(), &self.orders) {
             (&Method::POST, "/api/v1/control", Some(orders)) => control(request, orders).await,
-            (&Method::GET, "/metrics", _) => {
+            (&Method::GET | &Method::HEAD, "/metrics", _) => {
                 let query = request.uri().query().unwrap_or_default();
                 self.metrics
                     .respond(&method, query, request.headers())
                     .await
             }
             (&Method::GET | &Method::HEAD, path, _) => self.show(path).await,
-            _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n"),
+            _ => refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are served here",
+            ),
         }
     }
 
@@ -136,14 +140,16 @@ impl Pages {
         let dir = self.core.audit_dir.clone();
         let read = tokio::task::spawn_blocking(move || {
             let lines = Reader::open(&dir).map_err(|error| error.to_string())?;
-            let wanted = Filter::default();
-            let mut records: Vec<_> = lines
-                .filter_map(|line| line.record.ok())
-                .filter(|record| wanted.wants(record) && (!runs_only || record.run.is_some()))
-                .collect();
-            let surplus = records.len().saturating_sub(MAX_AUDIT_RECORDS);
-            records.drain(..surplus);
-            Ok::<_, String>(records)
+            // Only the page is kept: the log may be larger than the agent's memory.
+            let mut newest = VecDeque::with_capacity(MAX_AUDIT_RECORDS);
+            let records = lines.filter_map(|line| line.record.ok());
+            for record in records.filter(|record| !runs_only || record.run.is_some()) {
+                if newest.len() == MAX_AUDIT_RECORDS {
+                    newest.pop_front();
+                }
+                newest.push_back(record);
+            }
+            Ok::<_, String>(newest)
         });
         match read.await {
             Ok(Ok(records)) => json(&records),

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::over_http::status;
 use super::page::{Parsed, Running, fetch, free_port};
 
 /// An agent on a port of its own with an empty state.
@@ -214,6 +215,27 @@ fn prometheus_feeds_the_dashboards_panels_of_a_bare_server() {
     let ours = ours.iter().map(String::as_str);
     let queries: Vec<&str> = OF_BARE_SERVERS.into_iter().chain(ours).collect();
     answered_by_prometheus(&agent, &queries);
+}
+
+#[test]
+fn the_agents_door_answers_what_people_probes_and_load_balancers_ask() {
+    let agent = Agent::start();
+    let cases = [
+        ("GET", "/", 200),
+        ("GET", "/metrics", 200),
+        ("HEAD", "/metrics", 200),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/api/v1/audit", 200),
+        ("GET", "/nothing", 404),
+        ("POST", "/metrics", 405),
+        ("POST", "/api/v1/control", 405),
+    ];
+    for (method, path, want) in cases {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let got = status(agent.port, request.as_bytes());
+        assert_eq!(got, want, "{method} {path}");
+    }
 }
 
 #[test]
