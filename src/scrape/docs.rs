@@ -18,6 +18,10 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 (`--collector.NAME`, `--no-collector.NAME`, `--path.procfs`, ...), and a scrape may ask for
 `?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
 
+A command line that was written for node_exporter starts `nodemend agent` as it is: `--web.listen-address` (`:9100` too),
+`--web.telemetry-path`, `--web.config.file`, old names of flags (`--collector.netdev.device-blacklist`) and switches of collectors
+that are not built here are understood. One that is not built and switched on is named in the log. `--web.systemd-socket` is refused.
+
 ## How the page differs as a whole
 - A source that does not answer before its deadline (1 s at first, up to 4 s for one that is slow
   but does answer) costs its own series only: its `node_scrape_collector_success` is 0, and

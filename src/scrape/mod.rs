@@ -15,6 +15,7 @@
 //! | `docs.rs` | `docs/metrics.md`, from the table |
 //! | `epoch.rs` | when to look for new devices |
 //! | `http.rs` | `/metrics` as an answer to a request |
+//! | `inert.rs` | node_exporter's flags that have no effect here |
 //! | `page.rs` | one page from begin to finish |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
 //! | `server.rs` | the HTTP/1 server with its limits |
@@ -26,6 +27,7 @@ pub mod auth;
 pub mod docs;
 pub mod epoch;
 pub mod http;
+pub mod inert;
 pub mod page;
 pub mod selection;
 pub mod server;

@@ -49,6 +49,8 @@ impl Contributor for OwnFamilies {
 const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to send its request's head.
 const MAX_HEAD: Duration = Duration::from_secs(10);
+/// Where the metrics page is, unless its door has another place for it.
+const METRICS: &str = "/metrics";
 /// The largest body of a control request.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 /// How many audit records one page holds.
@@ -59,6 +61,7 @@ const MAX_AUDIT_RECORDS: usize = 200;
 pub struct Pages {
     core: Arc<Core>,
     metrics: MetricsRoute,
+    metrics_path: Arc<str>,
     /// `None` on doors that take no orders.
     orders: Option<mpsc::Sender<Message>>,
 }
@@ -74,10 +77,11 @@ impl Routes for Pages {
 
 impl Pages {
     /// A door that only shows.
-    pub fn showing(core: Arc<Core>, metrics: MetricsRoute) -> Self {
+    pub fn showing(core: Arc<Core>, metrics: MetricsRoute, metrics_path: &str) -> Self {
         Self {
             core,
             metrics,
+            metrics_path: Arc::from(metrics_path),
             orders: None,
         }
     }
@@ -91,6 +95,7 @@ impl Pages {
         Self {
             core,
             metrics,
+            metrics_path: Arc::from(METRICS),
             orders: Some(orders),
         }
     }
@@ -100,7 +105,7 @@ impl Pages {
         let path = request.uri().path().to_owned();
         match (&method, path.as_str(), &self.orders) {
             (&Method::POST, "/api/v1/control", Some(orders)) => control(request, orders).await,
-            (&Method::GET | &Method::HEAD, "/metrics", _) => {
+            (&Method::GET | &Method::HEAD, path, _) if path == &*self.metrics_path => {
                 let query = request.uri().query().unwrap_or_default();
                 self.metrics
                     .respond(&method, query, request.headers())
@@ -129,7 +134,10 @@ impl Pages {
             "/api/v1/audit" => self.records(false).await,
             "/" => text(
                 StatusCode::OK,
-                "nodemend: /metrics /healthz /readyz /api/v1/{status,cases,signatures,runs,audit}\n",
+                &format!(
+                    "nodemend: {} /healthz /readyz /api/v1/{{status,cases,signatures,runs,audit}}\n",
+                    self.metrics_path
+                ),
             ),
             _ => text(StatusCode::NOT_FOUND, "not here; / lists what is\n"),
         }

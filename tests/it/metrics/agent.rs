@@ -28,7 +28,7 @@ impl Agent {
         let own = [
             "agent".to_owned(),
             "--standalone".to_owned(),
-            format!("--listen=127.0.0.1:{port}"),
+            format!("--web.listen-address=127.0.0.1:{port}"),
             place("--state-dir"),
             place("--run-dir"),
         ];
@@ -236,6 +236,26 @@ fn the_agents_door_answers_what_people_probes_and_load_balancers_ask() {
         let got = status(agent.port, request.as_bytes());
         assert_eq!(got, want, "{method} {path}");
     }
+}
+
+#[test]
+fn a_command_line_of_node_exporter_starts_the_agent() {
+    // Of kube-prometheus, with an address that it takes from its pod, and a path of somebody's own.
+    let agent = Agent::with(&[
+        "--web.telemetry-path=/node-metrics".to_owned(),
+        "--path.sysfs=/sys".to_owned(),
+        "--path.rootfs=/".to_owned(),
+        "--path.udev.data=/run/udev/data".to_owned(),
+        "--no-collector.wifi".to_owned(),
+        "--no-collector.btrfs".to_owned(),
+        "--collector.netclass.ignored-devices=^(veth.*|[a-f0-9]{15})$".to_owned(),
+        "--collector.netdev.device-exclude=^(veth.*|[a-f0-9]{15})$".to_owned(),
+    ]);
+    let (status, page) = fetch(agent.port, "/node-metrics");
+    assert_eq!(status, 200);
+    assert!(Parsed::of(&page).get("node_load1", &[]).is_some());
+    assert_eq!(fetch(agent.port, "/metrics").0, 404);
+    assert!(fetch(agent.port, "/").1.contains("/node-metrics"));
 }
 
 #[test]
