@@ -19,6 +19,7 @@
 //! | `page.rs` | one page from begin to finish |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
 //! | `server.rs` | the HTTP/1 server with its limits |
+//! | `tls.rs` | TLS as that file asks for it |
 //! | `web_config.rs` | the file of `--web.config.file` |
 //! | `auth.rs` | users and their passwords |
 
@@ -31,4 +32,5 @@ pub mod inert;
 pub mod page;
 pub mod selection;
 pub mod server;
+mod tls;
 pub mod web_config;

@@ -1,5 +1,5 @@
-//! The fixtures that node_exporter tests itself with, and the page that it expects of them: fetched as the Go module of the
-//! release, so that nothing of it lies here. Needs go, as the
+//! The fixtures that node_exporter and exporter-toolkit test themselves with, and what they expect of them: fetched as the Go
+//! modules of the releases, so that nothing of them lies here. Needs go, as the
 //! control plane of the cluster tests does.
 
 use std::fs;
@@ -10,11 +10,33 @@ use std::process::Command;
 use nodemend::collectors::TABLE;
 use nodemend::collectors::settings::Settings;
 use nodemend::collectors::source::roots::Roots;
+use nodemend::scrape::web_config::WebConfig;
 
 use super::page::{Parsed, render};
 
 /// The newest release that the figures and the other comparisons are about.
 const MODULE: &str = "github.com/prometheus/node_exporter@v1.12.1";
+/// The library whose web configuration is ours too.
+const TOOLKIT: &str = "github.com/prometheus/exporter-toolkit@v0.17.1";
+/// Web configurations of its tests that ours takes otherwise than its name says, and why.
+const TAKEN_OTHERWISE: [(&str, &str); 4] = [
+    (
+        "web_config_noAuth.good.blocking.yml",
+        "nobody would get in: refused at once",
+    ),
+    (
+        "web_config_noAuth_someCurves.good.yml",
+        "only P-521, which rustls has not with ring",
+    ),
+    (
+        "web_config_noAuth_noHTTP2Cipher.bad.yml",
+        "bad for HTTP/2, which ours does not speak",
+    ),
+    (
+        "web_config_auth_client_san.bad.yaml",
+        "bad for the client that comes, not for the server",
+    ),
+];
 /// The archives of its trees.
 const ARCHIVES: [&str; 2] = ["sys.ttar", "udev.ttar"];
 
@@ -87,7 +109,7 @@ const ONLY_OURS: [&str; 3] = ["nodemend_", "node_tcp_connection_states", "node_u
 
 #[test]
 fn node_exporters_own_fixtures_give_the_page_that_it_expects() {
-    let module = fetched();
+    let module = fetched(MODULE);
     let tree = unpacked(&module.join("collector/fixtures"));
     let expected = fs::read_to_string(tree.path().join("e2e-output.txt")).unwrap();
     let expected = Parsed::of(&expected);
@@ -151,11 +173,41 @@ fn settings(tree: &Path) -> Settings {
     settings
 }
 
+#[test]
+fn exporter_toolkits_own_web_configurations_are_taken_and_refused_as_there() {
+    let fixtures = fetched(TOOLKIT).join("web/testdata");
+    let (mut taken, mut refused) = (0, 0);
+    for entry in fs::read_dir(&fixtures).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let is_good = name.contains(".good.");
+        if !is_good && !name.contains(".bad.") {
+            continue;
+        }
+        let loaded = WebConfig::load(&path);
+        let is_otherwise = TAKEN_OTHERWISE.iter().any(|(known, _)| *known == name);
+        assert_eq!(
+            loaded.is_ok() != is_otherwise,
+            is_good,
+            "{name}: {loaded:?}"
+        );
+        *if loaded.is_ok() {
+            &mut taken
+        } else {
+            &mut refused
+        } += 1;
+    }
+    assert!(
+        taken >= 12 && refused >= 15,
+        "{taken} taken, {refused} refused"
+    );
+}
+
 /// Where the module lies; fetched if it is not there.
-fn fetched() -> PathBuf {
+fn fetched(module: &str) -> PathBuf {
     let elsewhere = tempfile::tempdir().unwrap();
     let out = Command::new("go")
-        .args(["mod", "download", "-json", MODULE])
+        .args(["mod", "download", "-json", module])
         .current_dir(elsewhere.path())
         .output()
         .unwrap_or_else(|error| panic!("go: {error}; https://go.dev/dl, 1.24 or newer"));
