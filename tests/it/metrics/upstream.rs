@@ -174,6 +174,49 @@ fn settings(tree: &Path) -> Settings {
 }
 
 #[test]
+fn node_exporters_own_textfiles_give_what_it_expects() {
+    let tree = unpacked(&fetched(MODULE).join("collector/fixtures"));
+    let texts = tree.path().join("textfile");
+    let mut compared = 0;
+    for entry in fs::read_dir(&texts).unwrap() {
+        let expected = entry.unwrap().path();
+        if expected.extension().is_none_or(|end| end != "out") {
+            continue;
+        }
+        let dir = match expected.file_stem().unwrap().to_str().unwrap() {
+            "glob_extra_dimension" => texts.join("*_extra_dimension"),
+            name => texts.join(name),
+        };
+        let mut settings = Settings::defaults(Roots::host(), TABLE);
+        for entry in TABLE {
+            let is_on = entry.name == "textfile";
+            settings.set(&format!("collector.{}", entry.name), &is_on.to_string());
+        }
+        settings.set("collector.textfile.directory", dir.to_str().unwrap());
+        let ours = render(&settings).replace(tree.path().to_str().unwrap(), "fixtures");
+        let mut ours = Parsed::of(&ours);
+        let mut expected = Parsed::of(&fs::read_to_string(&expected).unwrap());
+        for page in [&mut ours, &mut expected] {
+            page.families
+                .retain(|name, _| !name.contains("_scrape_collector_") && !name.contains("stuck"));
+            page.series.retain(|(name, _), value| {
+                if name.ends_with("mtime_seconds") {
+                    *value = 1.0;
+                }
+                // Go's client fills in sums and counts that a summary does not have.
+                let is_filled_in =
+                    *value == 0.0 && (name.ends_with("_sum") || name.ends_with("_count"));
+                !is_filled_in && !name.contains("_scrape_collector_") && !name.contains("stuck")
+            });
+        }
+        assert_eq!(ours.families, expected.families, "{}", dir.display());
+        assert_eq!(ours.series, expected.series, "{}", dir.display());
+        compared += 1;
+    }
+    assert!(compared >= 15, "only {compared} were compared");
+}
+
+#[test]
 fn exporter_toolkits_own_web_configurations_are_taken_and_refused_as_there() {
     let fixtures = fetched(TOOLKIT).join("web/testdata");
     let (mut taken, mut refused) = (0, 0);
