@@ -167,7 +167,7 @@ pub struct SimulateArgs {
 /// How to reach the API server.
 #[derive(Debug, Clone, Args)]
 pub struct ApiAccess {
-    /// How to reach the API server [default: the pod's service account]
+    /// How to reach the API server [default: the pod's service account; for `slot` outside a pod ~/.kube/config]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
     /// The agents' namespace [default: the service account's, else nodemend]
@@ -179,7 +179,7 @@ pub struct ApiAccess {
 #[derive(Debug, Subcommand)]
 pub enum SlotCommand {
     /// The slots that are taken, and the nodes that wait
-    #[command(after_help = "Example: nodemend slot list --kubeconfig ~/.kube/config")]
+    #[command(after_help = "Example: nodemend slot list")]
     List {
         /// The API server
         #[command(flatten)]
