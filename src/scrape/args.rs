@@ -10,7 +10,7 @@ use crate::collectors::entry::Flag;
 use crate::collectors::error::SetupError;
 use crate::collectors::settings::Settings;
 use crate::collectors::source::roots::Roots;
-use crate::scrape::left_out::LEFT_OUT;
+use crate::scrape::inert;
 
 /// The heading of these flags in `--help` (they are hidden in the short help).
 const HEADING: &str = "Metrics, as in node_exporter";
@@ -27,6 +27,7 @@ const PATHS: [(&str, &str, &str); 4] = [
 #[derive(Debug, Clone, Default)]
 pub struct ScrapeArgs {
     given: BTreeMap<String, String>,
+    unbuilt: Vec<String>,
 }
 
 impl ScrapeArgs {
@@ -50,6 +51,11 @@ impl ScrapeArgs {
             settings.set(flag, value);
         }
         Ok(settings)
+    }
+
+    /// What was asked for and is not shown, for the log: collectors of node_exporter that are not built here.
+    pub fn unbuilt(&self) -> &[String] {
+        &self.unbuilt
     }
 
     /// The same flags with the host's root at `root`, for what was not given: procfs, sysfs and
@@ -83,13 +89,10 @@ impl Args for ScrapeArgs {
                 command = with_flag(command, flag);
             }
         }
-        for left_out in LEFT_OUT {
-            let help = format!("Not here: {}.", left_out.why);
-            let yes = switch(left_out.flag.to_owned(), help).hide(true);
-            let no = switch(negated(left_out.flag), "Taken: it is not here.".to_owned());
-            command = command.arg(yes).arg(no.hide(true));
+        for name in inert::collectors() {
+            command = both(command, &name, "").mut_arg(&name, |arg| arg.hide(true));
         }
-        command
+        inert::taken_by(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -105,16 +108,6 @@ impl FromArgMatches for ScrapeArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        if let Some(asked) = LEFT_OUT.iter().find(|one| matches.get_flag(one.flag)) {
-            let why = format!(
-                "--{} is not here: {}; take the flag away, docs/metrics.md lists what is\n",
-                asked.flag, asked.why
-            );
-            return Err(clap::Error::raw(
-                clap::error::ErrorKind::ValueValidation,
-                why,
-            ));
-        }
         let mut take_text = |name: &str| {
             let typed = matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
             if let Some(texts) = matches.get_many::<String>(name).filter(|_| typed) {
@@ -133,6 +126,9 @@ impl FromArgMatches for ScrapeArgs {
         let switches = flags()
             .filter(|flag| flag.switch)
             .map(|flag| flag.name.to_owned());
+        self.unbuilt = inert::collectors()
+            .filter(|name| matches.get_flag(name))
+            .collect();
         for name in collectors.chain(switches) {
             if matches.get_flag(&name) {
                 self.given.insert(name, "true".to_owned());
@@ -152,7 +148,7 @@ fn with_flag(command: Command, flag: &'static Flag) -> Command {
     if flag.switch {
         return both(command, flag.name, flag.help);
     }
-    let arg = value(flag.name, flag.help);
+    let arg = value(flag.name, flag.help).aliases(inert::old_name(flag.name));
     let arg = if flag.repeated {
         arg.action(ArgAction::Append)
     } else {
@@ -197,9 +193,8 @@ fn value(name: &'static str, help: &'static str) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::{LEFT_OUT, ScrapeArgs};
+    use super::ScrapeArgs;
     use crate::collectors::TABLE;
-    use crate::collectors::entry::Entry;
     use clap::{Args, Command, FromArgMatches};
     use std::path::Path;
 
@@ -233,6 +228,32 @@ mod tests {
     }
 
     #[test]
+    fn command_lines_of_others_start_and_say_what_is_not_shown() {
+        // Of kube-prometheus, of the Helm chart, of older releases, and of what is not built here.
+        let args = parse(&[
+            "--no-collector.wifi",
+            "--collector.sysctl",
+            "--collector.sysctl.include=fs.file-nr",
+            "--collector.sysctl.include=kernel.pid_max",
+            "--collector.netdev.device-blacklist=^veth",
+            "--collector.filesystem.ignored-mount-points=^/dev",
+            "--web.max-requests=40",
+            "--web.disable-exporter-metrics",
+            "--log.level=info",
+        ]);
+        let args = args.unwrap();
+        assert_eq!(args.unbuilt(), ["collector.sysctl"]);
+        let settings = args.settings().unwrap();
+        let text = |flag: &str| settings.text(flag).map(str::to_owned);
+        let exclude = "collector.filesystem.mount-points-exclude";
+        assert_eq!(text(exclude).as_deref(), Some("^/dev"));
+        assert_eq!(
+            text("collector.netdev.device-exclude").as_deref(),
+            Some("^veth")
+        );
+    }
+
+    #[test]
     fn disabled_defaults_leave_what_is_named() {
         let args = parse(&["--collector.disable-defaults", "--collector.meminfo"]).unwrap();
         let settings = args.settings().unwrap();
@@ -242,30 +263,6 @@ mod tests {
             .collect();
         assert_eq!(on.len(), 1);
         assert_eq!(on[0].name, "meminfo");
-    }
-
-    #[test]
-    fn collectors_that_are_not_here_may_be_switched_off_and_not_on() {
-        // The arguments of kube-prometheus' DaemonSet of node_exporter, its address apart.
-        let usual = parse(&[
-            "--path.sysfs=/host/sys",
-            "--path.rootfs=/host/root",
-            "--path.udev.data=/host/root/run/udev/data",
-            "--no-collector.wifi",
-            "--no-collector.hwmon",
-            "--no-collector.btrfs",
-            "--collector.filesystem.mount-points-exclude=^/(dev|proc|sys|run/k3s/containerd/.+|var/lib/docker/.+|var/lib/kubelet/pods/.+)($|/)",
-            "--collector.netclass.ignored-devices=^(veth.*|[a-f0-9]{15})$",
-            "--collector.netdev.device-exclude=^(veth.*|[a-f0-9]{15})$",
-        ]);
-        assert!(usual.unwrap().settings().is_ok());
-        let asked = parse(&["--collector.ntp"]).unwrap_err().to_string();
-        assert!(asked.contains("--collector.ntp is not here"), "{asked}");
-        for left_out in LEFT_OUT {
-            let is_here = |entry: &&Entry| left_out.flag == format!("collector.{}", entry.name);
-            assert!(!TABLE.iter().any(is_here), "{}", left_out.flag);
-            assert!(parse(&[&format!("--no-{}", left_out.flag)]).is_ok());
-        }
     }
 
     #[test]

@@ -5,8 +5,7 @@ use std::fmt::Write;
 
 use crate::collectors::entry::Entry;
 use crate::exposition::family::Family;
-use crate::scrape::left_out::LEFT_OUT;
-use crate::scrape::{page, process};
+use crate::scrape::{inert, page, process};
 
 const HEAD: &str = "\
 # Metrics
@@ -18,6 +17,15 @@ values, so that dashboards, alerts and recording rules work unchanged. The model
 release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags have its names
 (`--collector.NAME`, `--no-collector.NAME`, `--path.procfs`, ...), and a scrape may ask for
 `?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
+
+A command line that was written for node_exporter starts `nodemend agent` as it is: `--web.listen-address` (`:9100` too),
+`--web.telemetry-path`, `--web.config.file`, old names of flags (`--collector.netdev.device-blacklist`) and switches of collectors
+that are not built here are understood. One that is not built and switched on is named in the log. `--web.systemd-socket` is refused.
+
+The file of `--web.config.file` is exporter-toolkit's, whole: certificates as files or in place, suites, curves, client
+certificates and their names, headers, users, `rate_limit`. It and the files that it names are read again when they change; what
+cannot be used then leaves the old ones in force and is logged. Not here: HTTP/2, P-521, suites with CBC or without forward secrecy
+(rustls has none; named in the log where the file asks for them), and a server that lets nobody in.
 
 ## How the page differs as a whole
 - A source that does not answer before its deadline (1 s at first, up to 4 s for one that is slow
@@ -32,10 +40,6 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
   but for `process_network_*`, which count the network namespace's bytes (as
   `node_netstat_IpExt_InOctets` does) and not the process's.
 - `node_memory_*` has every line of /proc/meminfo; node_exporter since 1.6 only those that it knows.
-- node_exporter's flags of its server have other names here: `--listen` for
-  `--web.listen-address`, `--log-level` and `--log-format` for `--log.*`; `--web.config.file` is the
-  same. `--web.telemetry-path`, `--web.max-requests`, `--web.disable-exporter-metrics`,
-  `--web.systemd-socket` and `--runtime.gomaxprocs` are not taken.
 - An empty label is the same as no label to Prometheus; `device_error` is only written on an error.
 
 ";
@@ -50,9 +54,9 @@ On the agent's page; `nodemend metrics`, which is no server, does not show it.
 const LEFT_OUT_HEAD: &str = "\
 ## What is left out
 
-Switching it off is taken, switching it on is refused.
+Switching one on is named in the log, and changes nothing.
 
-| flag of node_exporter | why |
+| node_exporter's flag | why |
 |---|---|
 ";
 
@@ -112,10 +116,10 @@ pub fn render(table: &[&Entry], own: &[(&str, &str, &str)], signals: &[SignalRow
     out.push_str(PROCESS_HEAD);
     table_of(&mut out, &process::FAMILIES);
     out.push_str(LEFT_OUT_HEAD);
-    for left_out in LEFT_OUT {
+    for (name, why) in inert::COLLECTORS {
         line(
             &mut out,
-            format_args!("| `--{}` | {} |", left_out.flag, cell(left_out.why)),
+            format_args!("| `--collector.{name}` | {} |", cell(why)),
         );
     }
     out.push('\n');

@@ -14,4 +14,5 @@ mod sameness;
 mod scale;
 mod stuck;
 mod tls;
+mod upstream;
 mod usual;
