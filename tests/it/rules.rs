@@ -98,19 +98,19 @@ fn rules_of_the_cluster_are_sound_and_pass_their_unit_tests() {
     std::fs::write(&tests, &cases).unwrap();
     promtool(&["check", "rules"], &[rules]);
     promtool(&["test", "rules"], &[tests]);
+    // A label that no series has makes an alert that never fires.
+    let label = Regex::new(r#"\b(?:gate|reason|state|mode)="([^"]+)""#).unwrap();
+    let known = known();
     let groups = object["spec"]["groups"].as_array().unwrap().iter();
     for rule in groups.flat_map(|group| group["rules"].as_array().unwrap()) {
         let alert = rule["alert"].as_str().unwrap();
         let fires = format!("- alertname: {alert}\n");
         assert!(cases.contains(&fires), "{alert}");
         let expression = rule["expr"].as_str().unwrap();
-        let known = known();
         for name in names(expression) {
             let is_known = known.iter().any(|known| known.is_match(&name));
             assert!(is_known, "{alert}: {name}");
         }
-        // A label that no series has makes an alert that never fires.
-        let label = Regex::new(r#"\b(?:gate|reason|state|mode)="([^"]+)""#).unwrap();
         for found in label.captures_iter(expression) {
             let word = &found[1];
             assert!(WAITS.contains(&word), "{alert}: nothing has {word}");

@@ -85,9 +85,9 @@ impl Kubelet {
         }
     }
 
-    async fn look(&mut self, host: &Host) -> Result<Sight, ProbeError> {
+    async fn look(&mut self, host: &Host) -> Sight {
         let deadline = Deadline::after(DEADLINE);
-        let setup = self.finder.setup(host, deadline.began()).await?;
+        let setup = self.finder.setup(host, deadline).await;
         let (place, home) = (host.clone(), setup.home.clone());
         let (health, pods) = tokio::join!(
             async {
@@ -105,12 +105,12 @@ impl Kubelet {
         let late = || ProbeError::Late {
             what: "the kubelet's pods".to_owned(),
         };
-        Ok(Sight {
+        Sight {
             setup,
             health: health.0,
             latency: health.1,
             pods: pods.unwrap_or_else(|_elapsed| Err(late())).flatten(),
-        })
+        }
     }
 
     fn report(&mut self, now: Uptime, sight: Sight) -> Batch {
@@ -205,7 +205,7 @@ impl Probe for Kubelet {
 
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
         Box::pin(async move {
-            let sight = self.look(host).await?;
+            let sight = self.look(host).await;
             Ok(self.report(clock::now().uptime, sight))
         })
     }

@@ -2,8 +2,7 @@
 //! (its command line, the file that this names), else from the places where distributions keep the same.
 
 use super::told::Told;
-use crate::host::Host;
-use crate::probes::error::ProbeError;
+use crate::host::{Deadline, Host};
 use crate::probes::off_thread::OffThread;
 use crate::probes::text_file::read_text;
 use crate::signal::Uptime;
@@ -45,6 +44,8 @@ const WHOLES: [(&str, &str, &str); 2] = [
 ];
 /// How often the process is looked at, so that a restart with other flags is seen.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long a look may take: it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Most processes that are looked at.
 const MAX_PROCESSES: usize = 100_000;
 /// Most files that change a configuration.
@@ -123,25 +124,26 @@ impl Finder {
         }
     }
 
-    /// The kubelet's places, looked up anew once a minute. What cannot be looked up stays what it was.
+    /// The kubelet's places, looked up anew once a minute. What cannot be looked up in time stays what it was.
     ///
     /// *Cost*: one small file while the process lives; else one for each process of the machine.
-    pub(in crate::probes) async fn setup(
-        &mut self,
-        host: &Host,
-        now: Uptime,
-    ) -> Result<Arc<Setup>, ProbeError> {
+    pub(in crate::probes) async fn setup(&mut self, host: &Host, deadline: Deadline) -> Arc<Setup> {
+        let now = deadline.began();
         if self.looked.is_none_or(|looked| now.since(looked) >= AGAIN) {
-            let (host, known) = (host.clone(), self.process);
-            let look = move || find(&host, known);
-            let (process, setup) = self.off_thread.run("the kubelet's setup", look).await?;
             self.looked = Some(now);
-            self.process = process;
-            if let Some(setup) = setup {
-                self.setup = Arc::new(setup);
+            let (host, known) = (host.clone(), self.process);
+            let look = self
+                .off_thread
+                .run("the kubelet's setup", move || find(&host, known));
+            // Reading a command line waits for that process's memory, which another thread may hold.
+            if let Ok(Ok((process, setup))) = deadline.at_most(PATIENCE).bound(look).await {
+                self.process = process;
+                if let Some(setup) = setup {
+                    self.setup = Arc::new(setup);
+                }
             }
         }
-        Ok(Arc::clone(&self.setup))
+        Arc::clone(&self.setup)
     }
 }
 

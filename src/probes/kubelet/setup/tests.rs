@@ -1,8 +1,7 @@
 //! The kubelets of other people's machines, as file trees.
 
 use super::{Finder, Setup, find, unit_of};
-use crate::host::Host;
-use crate::signal::Uptime;
+use crate::host::{Deadline, Host};
 use std::fs::{create_dir_all, write};
 use std::path::Path;
 use std::time::Duration;
@@ -230,31 +229,32 @@ fn a_unit_is_found_in_every_form_of_the_file() {
 #[tokio::test]
 async fn a_kubelet_that_is_gone_keeps_its_places_and_a_new_one_is_looked_up() {
     let (root, host) = machine(CASES[0].files);
-    let at = |seconds| Uptime::new(Duration::from_secs(seconds));
     let mut finder = Finder::new();
-    let first = finder.setup(&host, at(10)).await.expect("found");
-    assert_eq!(
-        first.runtime.as_deref(),
-        Some("/run/containerd/containerd.sock")
-    );
+    let deadline = || Deadline::after(Duration::from_secs(5));
+    let first = finder.setup(&host, deadline()).await;
+    let containerd = Some("/run/containerd/containerd.sock");
+    assert_eq!(first.runtime.as_deref(), containerd);
     std::fs::remove_dir_all(root.path().join("proc/812")).expect("removed");
-    let gone = finder.setup(&host, at(80)).await.expect("kept");
-    assert_eq!(gone, first);
-    put(root.path(), "/proc/900/comm", "kubelet\n");
-    put(root.path(), "/proc/900/status", STATUS);
-    put(
-        root.path(),
-        "/proc/900/cgroup",
-        "0::/system.slice/kubelet.service\n",
+    finder.looked = None;
+    assert_eq!(finder.setup(&host, deadline()).await, first, "it is gone");
+    for (file, text) in [
+        ("comm", "kubelet\n"),
+        ("status", STATUS),
+        ("cgroup", "0::/system.slice/kubelet.service\n"),
+        (
+            "cmdline",
+            "kubelet\0--container-runtime-endpoint=/run/crio/crio.sock\0",
+        ),
+    ] {
+        put(root.path(), &format!("/proc/900/{file}"), text);
+    }
+    assert_eq!(
+        finder.setup(&host, deadline()).await,
+        first,
+        "within the minute"
     );
-    put(
-        root.path(),
-        "/proc/900/cmdline",
-        "kubelet\0--container-runtime-endpoint=/run/crio/crio.sock\0",
-    );
-    let early = finder.setup(&host, at(100)).await.expect("kept");
-    assert_eq!(early, first, "within the minute");
-    let new = finder.setup(&host, at(141)).await.expect("found");
+    finder.looked = None;
+    let new = finder.setup(&host, deadline()).await;
     assert_eq!(new.runtime.as_deref(), Some("/run/crio/crio.sock"));
     assert_ne!(*new, Setup::default());
 }
