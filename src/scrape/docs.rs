@@ -47,7 +47,8 @@ cannot be used then leaves the old ones in force and is logged. Not here: HTTP/2
 const PROCESS_HEAD: &str = "\
 ## The process itself
 
-On the agent's page; `nodemend metrics`, which is no server, does not show it.
+On the agent's page; `nodemend metrics`, which is no server, does not show it, and
+`--web.disable-exporter-metrics` does not take it away.
 
 ";
 

@@ -83,6 +83,8 @@ pub struct OwnProcess {
     stat: File,
     page_bytes: f64,
     boot_seconds: f64,
+    /// Rendered once.
+    build: String,
 }
 
 impl OwnProcess {
@@ -96,6 +98,7 @@ impl OwnProcess {
         Ok(OwnProcess {
             stat: File::open("/proc/self/stat")?,
             page_bytes: page_bytes.map_or(4096.0, |bytes| bytes as f64),
+            build: build_labels(),
             boot_seconds: boot.and_then(|text| text.parse().ok()).unwrap_or_default(),
         })
     }
@@ -136,9 +139,9 @@ impl Contributor for OwnProcess {
             let Some(value) = value else { continue };
             let (name, help, kind) = (family.name, family.help, family.kind.word());
             let labels = if *name == *BUILD.name {
-                build_labels()
+                self.build.as_str()
             } else {
-                String::new()
+                ""
             };
             let written = writeln!(
                 out,
