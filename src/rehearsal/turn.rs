@@ -39,7 +39,7 @@ impl Turn {
         let slots = &mind.slots;
         slots.begin_wait();
         let mut before = Standing::Fresh;
-        let mut rest = first_rest(slots.agents_known(), self.draw());
+        let mut rest = first_rest(slots.agents_known(), mind.world.draw(mind.node));
         loop {
             if mind.world.flaw == Some(Flaw::WaitsTooLong) {
                 rest = Duration::from_secs(2_400);
@@ -68,18 +68,10 @@ impl Turn {
             mind.world
                 .with(|state| state.meter.refused(&format!("slot: {why}")));
             mind.set_waiting(Some(why));
-            rest =
-                next_rest(&now, &before, slots.agents_known(), self.draw()).max(slots.takes_rest());
+            let draw = mind.world.draw(mind.node);
+            rest = next_rest(&now, &before, slots.agents_known(), draw).max(slots.takes_rest());
             before = now;
         }
-    }
-
-    fn draw(&self) -> f64 {
-        let draw = self
-            .mind
-            .world
-            .body(self.mind.node, |body| body.chance.below(10_000));
-        f64::from(u16::try_from(draw.unwrap_or_default()).unwrap_or(0)) / 10_000.0
     }
 
     async fn try_once(&self, reins: &watch::Receiver<Rein>) -> Tried {

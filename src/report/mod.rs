@@ -2,7 +2,11 @@
 
 pub mod audit;
 pub mod conditions;
+pub mod desk;
+#[cfg(test)]
+mod desk_tests;
 pub mod events;
 pub mod metrics;
 pub mod model;
+pub mod pace;
 pub mod render;

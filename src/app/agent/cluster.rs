@@ -12,22 +12,18 @@ use crate::lease::{ApiSlots, SlotWitness};
 use crate::policy::annotations::{Notes, read_annotations, unread};
 use crate::policy::{CaseId, Mode, OptIn};
 use crate::probes::node_status;
+use crate::report::desk::Desk;
 use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use serde_json::Value;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
-
-/// How many happenings wait to be told while the API server is away; the newest count.
-const MAX_HAPPENINGS: usize = 32;
 
 /// The cluster as this agent needs it.
 pub struct ClusterSide {
     /// The API server.
     pub api: Arc<dyn Cluster>,
-    /// The agents' namespace.
-    pub namespace: String,
     /// The own Node's name.
     pub node: String,
     /// The slots.
@@ -35,6 +31,7 @@ pub struct ClusterSide {
     /// Wakes the reporter.
     pub changed: Notify,
     state: Mutex<Known>,
+    desk: Mutex<Desk>,
 }
 
 #[derive(Default)]
@@ -44,8 +41,6 @@ struct Known {
     failure: Option<String>,
     listed: Option<Vec<CaseId>>,
     spent: BTreeSet<CaseId>,
-    waiting: Option<String>,
-    happenings: VecDeque<Happening>,
 }
 
 impl ClusterSide {
@@ -58,13 +53,15 @@ impl ClusterSide {
         witness: Arc<dyn SlotWitness>,
     ) -> Self {
         let slots = ApiSlots::new(Arc::clone(&api), namespace, node, instance, witness);
+        let salt = node.to_owned();
+        let draw = Box::new(move || retry::share(&salt));
         Self {
             api,
-            namespace: namespace.to_owned(),
             node: node.to_owned(),
             slots: Arc::new(slots),
             changed: Notify::new(),
             state: Mutex::new(Known::default()),
+            desk: Mutex::new(Desk::new(namespace, draw)),
         }
     }
 
@@ -82,30 +79,21 @@ impl ClusterSide {
         self.known().ceiling = Some(ceiling);
     }
 
-    /// Why the run under way has no slot yet; `None`: it has one, or there is no run.
-    pub fn set_waiting(&self, why: Option<String>) {
-        self.known().waiting = why;
-        self.changed.notify_one();
+    /// What the server is told, and what it was told.
+    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the run under way has no slot yet.
-    pub fn waiting(&self) -> Option<String> {
-        self.known().waiting.clone()
+    /// Why the run under way has no slot yet; `None`: it has not looked.
+    pub fn set_waiting(&self, why: Option<String>) {
+        self.desk().waits(why);
+        self.changed.notify_one();
     }
 
     /// Something that people are told by an event.
     pub fn happened(&self, what: Happening) {
-        let mut known = self.known();
-        if known.happenings.len() >= MAX_HAPPENINGS {
-            known.happenings.pop_front();
-        }
-        known.happenings.push_back(what);
+        self.desk().happened(what);
         self.changed.notify_one();
-    }
-
-    /// The next happening to tell.
-    pub fn next_happening(&self) -> Option<Happening> {
-        self.known().happenings.pop_front()
     }
 
     /// An approval by annotation is for one run: until the annotation changes, the case is not approved again.

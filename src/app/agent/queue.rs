@@ -41,6 +41,7 @@ impl Turn {
     pub async fn take(self, runs: &Runs, mut reins: watch::Receiver<Rein>) -> Left {
         let slots = &self.side.slots;
         slots.begin_wait();
+        self.side.set_waiting(None);
         let mut before = Standing::Fresh;
         let mut rest = first_rest(slots.agents_known(), retry::share(&self.side.node));
         loop {
@@ -55,7 +56,6 @@ impl Turn {
                 match self.try_once(runs, &reins).await {
                     Tried::Left(end) => {
                         self.side.spend_approval(self.case);
-                        self.side.set_waiting(None);
                         return Left::Ridden(end);
                     }
                     Tried::GatesRefuse => return self.leave(GATE).await,
@@ -152,7 +152,6 @@ impl Turn {
         {
             tracing::warn!(%error, "the claim of this node may still stand");
         }
-        self.side.set_waiting(None);
         Left::NeverBegan(why.to_owned())
     }
 
