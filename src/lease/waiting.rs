@@ -22,11 +22,11 @@ pub const GATES_PERIOD: Duration = Duration::from_secs(30);
 const LARGE: u64 = 5_000;
 /// What it assumes after a look that failed: a slot may be free, and the next look that does not fail counts the agents.
 const UNTOLD: u64 = 500;
-/// Over how long first looks are spread in a cluster of [`LARGE`]: 5,000 looks in 6 min are 833 a minute. The minute before,
+/// Over how long first looks are spread in a cluster of [`LARGE`]: 5,000 looks in 7 min are 682 a minute. The minute before,
 /// 5,000 conditions were told at once, so that nothing else fits into the first two minutes, and 1,000 a minute after them.
-/// A slot that is free is so taken within 5 min of the case in clusters of up to 4,200, and within 5 min of the first look in
+/// A slot that is free is so taken within 5 min of the case in clusters of up to 3,600, and within 5 min of the first look in
 /// larger ones.
-const FIRST_SPREAD: Duration = Duration::from_secs(360);
+const FIRST_SPREAD: Duration = Duration::from_secs(440);
 /// A cluster of this size tells its conditions and looks within two minutes whatever the spread...
 const MEDIUM: u64 = 1_000;
 /// ...so that its nodes need not wait for long.
@@ -49,7 +49,7 @@ const PER_PLACE: Duration = Duration::from_secs(2);
 /// The first rest after something new is seen is anywhere from this share of the longest; so phases drift apart.
 const NEWS_FROM: f64 = 0.2;
 /// The same where nobody gets a slot: second looks begin when the first are over.
-const STOPPED_FROM: f64 = 0.4;
+const STOPPED_FROM: f64 = 0.3;
 /// Later ones are close to the longest.
 const LATER_FROM: f64 = 0.9;
 /// Every so many looks a node that waits for its turn sees whether people changed the limits.
@@ -240,10 +240,10 @@ mod tests {
             (Some(3), 2.0),
             (Some(100), 2.9),
             (Some(1_000), 29.0),
-            (Some(3_000), 194.5),
-            (Some(5_000), 360.0),
-            (Some(u64::MAX), 360.0),
-            (None, 360.0),
+            (Some(3_000), 234.5),
+            (Some(5_000), 440.0),
+            (Some(u64::MAX), 440.0),
+            (None, 440.0),
         ] {
             assert!((first_rest(agents, 1.0).as_secs_f64() - seconds).abs() < 0.001);
             assert_eq!(first_rest(agents, 0.0), Duration::ZERO);

@@ -7,7 +7,7 @@ use super::world::{World, lock};
 use crate::diagnosis::CaseState;
 use crate::engine::Input;
 use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
-use crate::host::retry::{MAX_REST, MIN_REST, WATCH_FOR};
+use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
 use crate::report::conditions::{Telling, telling};
 use crate::report::desk::{Facts, Next};
 use crate::simulate::{Fault as Sickness, PROBES};
@@ -41,7 +41,7 @@ pub(super) fn begin(world: &Arc<World>, node: usize) {
 
 /// Follows the own Node for ever.
 async fn follow(mind: Arc<Mind>) {
-    let mut rest = MIN_REST;
+    let mut rests = Rests::default();
     let mut is_first = true;
     loop {
         match refresh(&mind).await {
@@ -53,7 +53,7 @@ async fn follow(mind: Arc<Mind>) {
                 let began = mind.now().uptime;
                 watch(&mind).await;
                 if mind.now().uptime.since(began) >= MAX_REST {
-                    rest = MIN_REST;
+                    rests.reset();
                 }
             }
             Err(why) => {
@@ -63,9 +63,8 @@ async fn follow(mind: Arc<Mind>) {
                 }
             }
         }
-        let pause = rest.saturating_add(mind.world.spread(mind.node, rest));
-        mind.sleep(pause).await;
-        rest = (rest * 2).min(MAX_REST);
+        let rest = rests.next(None, mind.world.draw(mind.node));
+        mind.sleep(rest).await;
     }
 }
 

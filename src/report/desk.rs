@@ -7,7 +7,7 @@ use super::conditions::{Letter, NOTES, Telling, Told};
 use super::events::{EventBook, Happening, Post, Regarding};
 use super::pace::{COALESCE, HEARTBEAT, MIN_HEARTBEAT, beat_rest, quiet_rest};
 use crate::host::cluster::{ApiError, Call, Fields, NodeView, Resource, Verb};
-use crate::host::retry::{MAX_REST, MIN_REST};
+use crate::host::retry::Rests;
 use crate::policy::{CaseId, RunId};
 use crate::signal::{Timestamp, Uptime};
 use serde_json::Value;
@@ -87,9 +87,9 @@ pub struct Desk {
     /// When a condition that stands is written again, and when quiet news of the annotations is told.
     beat: Uptime,
     quiet: Option<Uptime>,
-    /// The server failed: nothing is sent before this, and the next rest after a failure.
+    /// The server failed: nothing is sent before this.
     not_before: Uptime,
-    rest: Duration,
+    rests: Rests,
 }
 
 impl Desk {
@@ -110,7 +110,7 @@ impl Desk {
             beat: Uptime::default(),
             quiet: None,
             not_before: Uptime::default(),
-            rest: MIN_REST,
+            rests: Rests::default(),
         }
     }
 
@@ -202,14 +202,12 @@ impl Desk {
             (_, Ok(_)) => None,
         };
         let Some(error) = failed else {
-            self.rest = MIN_REST;
+            self.rests.reset();
             return;
         };
         tracing::warn!(%error, "the API server cannot be told how the Node is; trying again");
-        let wait = error.retry_after().unwrap_or(self.rest);
-        let wait = wait.saturating_add(wait.mul_f64((self.draw)()));
+        let wait = self.rests.next(error.retry_after(), (self.draw)());
         self.not_before = facts.now.uptime.plus(wait);
-        self.rest = (self.rest * 2).min(MAX_REST);
     }
 
     /// Gives each happening its moment. Those of one reason keep their order.

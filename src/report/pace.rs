@@ -5,8 +5,8 @@
 //! |---|---|
 //! | a condition flips, a case opens or closes (condition and annotations, one patch) | at once; more within 5 s of it together |
 //! | events of runs, the call for a person, a node that mends: a slot bounds how many nodes tell it | at once |
-//! | events of cases, why a node waits: may come from every node in the same second | within 0.48 s x agents, at random |
-//! | a condition that stands | every 15 min and up to 0.48 s x agents more |
+//! | events of cases, why a node waits: may come from every node in the same second | within 0.6 s x agents, at random |
+//! | a condition that stands | every 15 min and up to 0.6 s x agents more |
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ pub const MIN_HEARTBEAT: Duration = Duration::from_secs(300);
 
 /// The size of cluster that the figures are made for; also what an agent assumes that does not know how many there are.
 const LARGE: u64 = 5_000;
-/// The longest rest of quiet news in a cluster of [`LARGE`]. 5,000 events and 5,000 notes in these 34 minutes are 2 x 147 a
-/// minute; first looks (833), later looks (up to 470) and watches (111) leave about as much below 1,000.
-const QUIET: Duration = Duration::from_secs(2_400);
-/// The shortest is this share of it: after the first looks at the slots, which have 6 minutes to themselves.
+/// The longest rest of quiet news in a cluster of [`LARGE`]. 5,000 events and 5,000 notes in these 43 minutes are 2 x 118 a
+/// minute; later looks (up to 430) and watches (111) leave about as much below 1,000.
+const QUIET: Duration = Duration::from_secs(3_000);
+/// The shortest is this share of it: after the first looks at the slots, which have 7 minutes to themselves.
 const QUIET_FROM: f64 = 0.15;
 
 /// How long news rests that may come from every node in the same second. `draw`: from 0 up to 1, another one each time.
@@ -50,12 +50,12 @@ mod tests {
     fn a_small_cluster_is_told_at_once_and_a_large_one_over_minutes() {
         for (agents, from, to) in [
             (Some(0), 0.0, 0.0),
-            (Some(3), 0.216, 1.44),
-            (Some(100), 7.2, 48.0),
-            (Some(1_000), 72.0, 480.0),
-            (Some(5_000), 360.0, 2_400.0),
-            (Some(u64::MAX), 360.0, 2_400.0),
-            (None, 360.0, 2_400.0),
+            (Some(3), 0.27, 1.8),
+            (Some(100), 9.0, 60.0),
+            (Some(1_000), 90.0, 600.0),
+            (Some(5_000), 450.0, 3_000.0),
+            (Some(u64::MAX), 450.0, 3_000.0),
+            (None, 450.0, 3_000.0),
         ] {
             let rests = [quiet_rest(agents, 0.0), quiet_rest(agents, 1.0)];
             let seconds = rests.map(|rest| rest.as_secs_f64());

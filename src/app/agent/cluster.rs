@@ -6,7 +6,7 @@ use super::sight::{Seen, chain};
 use crate::app::config::Ceiling;
 use crate::engine::Input;
 use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
-use crate::host::retry::{MAX_REST, MIN_REST, WATCH_FOR};
+use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
 use crate::host::{clock, retry};
 use crate::lease::{ApiSlots, SlotWitness};
 use crate::policy::annotations::{Notes, read_annotations, unread};
@@ -226,7 +226,7 @@ async fn put_in_force(
 
 /// Follows the own Node for ever.
 pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<Message>) {
-    let mut rest = MIN_REST;
+    let mut rests = Rests::default();
     let mut is_first = true;
     loop {
         match refresh(&core, &side, &news).await {
@@ -239,7 +239,7 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 let began = clock::now().uptime;
                 let why = watch(&core, &side, &news).await;
                 if clock::now().uptime.since(began) >= MAX_REST {
-                    rest = MIN_REST;
+                    rests.reset();
                 }
                 tracing::debug!(%why, "the watch of the own Node begins anew");
             }
@@ -251,8 +251,8 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 }
             }
         }
-        tokio::time::sleep(rest + retry::spread(&side.node, rest)).await;
-        rest = (rest * 2).min(MAX_REST);
+        let rest = rests.next(None, retry::share(&side.node));
+        tokio::time::sleep(rest).await;
     }
 }
 
