@@ -1,7 +1,8 @@
 //! One agent's process: the product's engine, gates, slots and runner, wired as `app::agent` wires them.
 //!
 //! What is repeated here because it lives with real files and sockets there: the order of the first inputs (`boot.rs`), the
-//! watch of the own Node (`cluster.rs`), the wait for a slot (`queue.rs`), what is told (`reporter.rs`).
+//! watch of the own Node (`cluster.rs`), the wait for a slot (`queue.rs`). What is looked at and told, and when, is the product's own (`lease::look`,
+//! `report::desk`).
 
 use super::hall::Sleep;
 use super::imagined::{Clerk, Nothing, Plate, Silent, Truth};

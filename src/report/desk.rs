@@ -16,6 +16,14 @@ use std::time::Duration;
 
 /// The ConfigMap that lists the condition types that agents may write.
 const CONDITIONS: &str = "conditions";
+/// Conditions that were never ours: with no others there is none that could be retired.
+const OF_KUBERNETES: [&str; 5] = [
+    "Ready",
+    "MemoryPressure",
+    "DiskPressure",
+    "PIDPressure",
+    "NetworkUnavailable",
+];
 /// How many happenings wait to be told; the newest count.
 const MAX_HAPPENINGS: usize = 32;
 
@@ -150,14 +158,15 @@ impl Desk {
             return Next::Rest(HEARTBEAT);
         };
         if self.sent.uid != view.uid {
-            self.under_way = Some(UnderWay::Types);
-            let place = &self.namespace;
-            return Next::Send(Call::new(
-                Verb::Get,
-                Resource::ConfigMaps,
-                place,
-                CONDITIONS,
-            ));
+            let is_told = |kind: &str| facts.telling.conditions.contains_key(kind);
+            let mut kinds = view.conditions.iter().map(|one| one.kind.as_str());
+            if kinds.any(|kind| !is_told(kind) && !OF_KUBERNETES.contains(&kind)) {
+                self.under_way = Some(UnderWay::Types);
+                let place = &self.namespace;
+                let call = Call::new(Verb::Get, Resource::ConfigMaps, place, CONDITIONS);
+                return Next::Send(call);
+            }
+            self.meet(facts, None);
         }
         let rest = match self.letter(facts) {
             Ok(letter) => return Next::Send(self.post(letter, view, facts)),

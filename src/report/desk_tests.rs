@@ -4,7 +4,7 @@ use super::conditions::{Telling, Told};
 use super::desk::{Desk, Facts, Next};
 use super::events::Happening;
 use super::pace::{COALESCE, HEARTBEAT, MIN_HEARTBEAT, quiet_rest};
-use crate::host::cluster::{ApiError, Call, NodeView, Resource, Verb};
+use crate::host::cluster::{ApiError, Call, NodeCondition, NodeView, Resource, Verb};
 use crate::policy::{CaseId, RunId};
 use crate::signal::Timestamp;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl Scene {
         };
         scene.say("A", false);
         scene.say("B", false);
-        assert_eq!(scene.tell().len(), 2, "the list of types, the state");
+        assert_eq!(scene.tell().len(), 1, "the state");
         scene.pass(Duration::from_secs(60));
         assert_eq!(scene.tell(), []);
         scene
@@ -198,6 +198,28 @@ fn why_a_node_waits_is_quiet_in_a_large_cluster_and_rides_on_what_is_written_mea
             assert_eq!(scene.tell().len(), 1);
         }
     }
+}
+
+#[test]
+fn a_condition_that_no_rule_names_any_more_is_removed_and_those_of_others_stay() {
+    let mut scene = Scene::of(3);
+    let one = |kind: &str| NodeCondition {
+        kind: kind.to_owned(),
+        status: "True".to_owned(),
+        reason: "Old".to_owned(),
+    };
+    scene.view.uid = "made anew".to_owned();
+    scene.view.conditions = ["Ready", "Retired", "Npd", "Foreign"].map(one).to_vec();
+    let types = json!({ "kind": "ConfigMap", "metadata": { "name": "conditions" },
+        "data": { "Retired": "lab-retired", "Npd": "npd kernel-monitor" } });
+    let sent = scene.tell_to(|_| Ok(types.clone()));
+    assert_eq!(sent.len(), 2, "{sent:#?}");
+    assert_eq!(sent[0].resource, Resource::ConfigMaps);
+    let gone = json!([{ "type": "Retired", "$patch": "delete" }]);
+    assert_eq!(
+        sent[1].body.as_ref().expect("a patch")["status"]["conditions"],
+        gone
+    );
 }
 
 #[test]
