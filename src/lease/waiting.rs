@@ -22,11 +22,13 @@ pub const GATES_PERIOD: Duration = Duration::from_secs(30);
 const LARGE: u64 = 5_000;
 /// What it assumes after a look that failed: a slot may be free, and the next look that does not fail counts the agents.
 const UNTOLD: u64 = 500;
-/// Over how long first looks are spread in a cluster of [`LARGE`]: 5,000 looks in 7 min are 682 a minute. The minute before,
-/// 5,000 conditions were told at once, so that nothing else fits into the first two minutes, and 1,000 a minute after them.
-/// A slot that is free is so taken within 5 min of the case in clusters of up to 3,600, and within 5 min of the first look in
-/// larger ones.
-const FIRST_SPREAD: Duration = Duration::from_secs(440);
+/// First looks in a cluster of [`LARGE`] come between these two rests: 5,000 in 7 min are 714 a minute. They begin when the
+/// conditions are told, of which 5,000 at once are all that the first two minutes have room for, and what breakers and
+/// heartbeats ask for begins when they are over. A slot that is free is so taken within 5 min of the case in clusters of up to
+/// 3,400 nodes, and within 5 min of the first look in larger ones.
+const FIRST_FROM: Duration = Duration::from_secs(60);
+/// See [`FIRST_FROM`].
+const FIRST_SPREAD: Duration = Duration::from_secs(480);
 /// A cluster of this size tells its conditions and looks within two minutes whatever the spread...
 const MEDIUM: u64 = 1_000;
 /// ...so that its nodes need not wait for long.
@@ -135,9 +137,9 @@ impl Standing {
 /// The rest before the first look in a cluster of `agents`. `draw`: from 0 up to 1, another one for each node.
 pub fn first_rest(agents: Option<u64>, draw: f64) -> Duration {
     let agents = agents.unwrap_or(LARGE);
-    between((MEDIUM, MEDIUM_FIRST_SPREAD), FIRST_SPREAD, agents)
-        .max(MIN_FIRST_SPREAD)
-        .mul_f64(draw.clamp(0.0, 1.0))
+    let from = between((MEDIUM, Duration::ZERO), FIRST_FROM, agents);
+    let to = between((MEDIUM, MEDIUM_FIRST_SPREAD), FIRST_SPREAD, agents).max(MIN_FIRST_SPREAD);
+    from + (to - from).mul_f64(draw.clamp(0.0, 1.0))
 }
 
 /// The rest after a look that saw `now`, when the one before saw `before`.
@@ -240,13 +242,21 @@ mod tests {
             (Some(3), 2.0),
             (Some(100), 2.9),
             (Some(1_000), 29.0),
-            (Some(3_000), 234.5),
-            (Some(5_000), 440.0),
-            (Some(u64::MAX), 440.0),
-            (None, 440.0),
+            (Some(3_000), 254.5),
+            (Some(5_000), 480.0),
+            (Some(u64::MAX), 480.0),
+            (None, 480.0),
         ] {
             assert!((first_rest(agents, 1.0).as_secs_f64() - seconds).abs() < 0.001);
-            assert_eq!(first_rest(agents, 0.0), Duration::ZERO);
+            let from = if agents.is_some_and(|agents| agents <= 1_000) {
+                0.0..0.1
+            } else {
+                29.0..60.1
+            };
+            assert!(
+                from.contains(&first_rest(agents, 0.0).as_secs_f64()),
+                "{agents:?}"
+            );
         }
     }
 
