@@ -16,7 +16,6 @@ use crate::report::audit::{Decision, Entry, RecordKind};
 use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,7 +72,7 @@ pub struct Core {
     /// Why nothing may start, by source.
     pub stops: Mutex<Vec<(&'static str, String)>>,
     /// Where metrics are served, once that is known.
-    pub listens: Mutex<Option<SocketAddr>>,
+    pub page: Mutex<Option<String>>,
 }
 
 /// How long the ledger may take to reach the disk.
@@ -112,7 +111,7 @@ impl Core {
             reins: watch::Sender::new(Rein::Go),
             cluster: None,
             stops: Mutex::new(Vec::new()),
-            listens: Mutex::new(None),
+            page: Mutex::new(None),
         }
     }
 
@@ -134,11 +133,8 @@ impl Core {
 
     /// Where metrics are served.
     pub fn metrics_url(&self) -> String {
-        let listens = self.listens.lock().unwrap_or_else(PoisonError::into_inner);
-        listens.map_or_else(
-            || "not served".to_owned(),
-            |address| format!("http://{address}/metrics"),
-        )
+        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        page.clone().unwrap_or_else(|| "not served".to_owned())
     }
 
     /// Obeys messages until nobody sends any more.
