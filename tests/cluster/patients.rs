@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::binaries::agent;
+use crate::cable::Cable;
 use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
@@ -22,6 +23,8 @@ pub struct Patient {
     pub agent: Agent,
     /// The process.
     pub process: Process,
+    /// The cable to the server, if its agent is on a network of its own.
+    pub cable: Option<Cable>,
     root: PathBuf,
     state: PathBuf,
 }
@@ -62,6 +65,7 @@ impl Patient {
             agent,
             home,
             logs: plane.dir().to_owned(),
+            cable: None,
         };
         asleep.furnish(kubeconfig);
         asleep
@@ -70,6 +74,12 @@ impl Patient {
     /// Makes the setting drift.
     pub fn fall_sick(&self) {
         fs::write(self.root.join(SETTING), "0\n").expect("the fixture can be written");
+    }
+
+    /// Puts a file into the home of the agent: `root/` is its host.
+    pub fn put(&self, file: &str, text: &str) {
+        let home = self.root.parent().expect("the host lies in a home");
+        fs::write(home.join(file), text).expect("the fixture can be written");
     }
 
     /// Whether the setting is as declared.
@@ -128,6 +138,7 @@ pub struct Asleep {
     agent: Agent,
     home: PathBuf,
     logs: PathBuf,
+    cable: Option<Cable>,
 }
 
 impl Asleep {
@@ -143,7 +154,6 @@ impl Asleep {
         ] {
             fs::create_dir_all(home.join(folder)).expect("a writable directory");
         }
-        let (playbook, digest) = impatient_playbook();
         self.put(
             "root/etc/sysctl.d/50-forward.conf",
             "net.ipv4.ip_forward = 1\n",
@@ -157,7 +167,14 @@ impl Asleep {
             "signatures/kernel-sysctl-drift.yaml",
             &impatient_signature(),
         );
-        self.put("playbooks/sysctl-restore/1.0.1.yaml", &playbook);
+        self.prescribe(&impatient_playbook());
+        self.put("kubeconfig", kubeconfig);
+    }
+
+    /// Lets the agent mend by this playbook alone.
+    pub fn prescribe(&self, playbook: &str) {
+        let (home, digest) = (&self.home, digest(playbook));
+        self.put("playbooks/sysctl-restore/1.0.1.yaml", playbook);
         let config = format!(
             "limits: {{ mode: auto, allow: restart }}\nsignatures: {{ dir: {} }}\nplaybooks: {{ dir: {} }}\n\
              trust: {{ digests: [{digest}] }}\nattempts: {{ cooldown: 5s }}\n",
@@ -165,7 +182,11 @@ impl Asleep {
             home.join("playbooks").display()
         );
         self.put("config.yaml", &config);
-        self.put("kubeconfig", kubeconfig);
+    }
+
+    /// Puts the agent on a network of its own at the end of this cable.
+    pub fn connect(&mut self, cable: Cable) {
+        self.cable = Some(cable);
     }
 
     /// Puts a file into the home of the agent: `root/` is its host, `signatures/` its rules.
@@ -189,12 +210,16 @@ impl Asleep {
 
     /// Starts the agent.
     pub fn wake(self) -> Patient {
-        let argv = command(&self.home, &self.agent.node);
+        let mut argv = command(&self.home, &self.agent.node);
+        if let Some(cable) = &self.cable {
+            argv = cable.inside(&argv);
+        }
         let name = format!("agent-{}", self.agent.node);
         Patient {
             process: Process::start(&name, argv, &self.logs),
             root: self.home.join("root"),
             state: self.home.join("state"),
+            cable: self.cable,
             agent: self.agent,
         }
     }
@@ -232,9 +257,8 @@ fn impatient_signature() -> String {
     )
 }
 
-/// The released playbook made disruptive, with a soak and a rest that a test can wait for, and the digest by which the
-/// configuration trusts it.
-fn impatient_playbook() -> (String, String) {
+/// The released playbook made disruptive, with a soak and a rest that a test can wait for.
+pub fn impatient_playbook() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/playbooks/sysctl-restore/1.0.0.yaml");
     let text = fs::read_to_string(released).expect("the released playbook");
@@ -246,8 +270,7 @@ fn impatient_playbook() -> (String, String) {
     for word in ["1.0.1", "soak: 5s", "disruption: restart", "cooldown: 5s"] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    let digest = digest(&text);
-    (text, digest)
+    text
 }
 
 /// The identity of a playbook: SHA-256 over the canonical JSON of the document.
