@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60 + 10);
 const SEEN_WITHIN: Duration = Duration::from_secs(40);
 /// What may still be under way when the packets begin to vanish.
 const UNDER_WAY: i64 = 1_000_000;
-/// Twice what a watch may be silent.
+/// What a watch may be silent, and as much again.
 const TOLD_WITHIN: Duration = Duration::from_secs(300);
 
 /// A node, how it is cut off, and when that was.
@@ -112,18 +112,16 @@ fn admit(scene: &Scene, number: usize) -> Patient {
     let kubeconfig = scene.plane.pki().token_kubeconfig(&agent.token);
     let notes = json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" });
     let mut asleep = Patient::prepare(&scene.plane, agent, &notes, &kubeconfig);
-    let step = "  - write_sysctl: { key: '{{subject}}', value: '{{ signal(\"kernel.sysctl.wanted\") }}', timeout: 10s";
-    let known = format!("{step} }}\n");
-    let (gate, always) = (
-        r#"signal("headroom.file_handles") > 0.5"#,
-        r#"signal("headroom.file_handles") >= 0.0"#,
-    );
-    let more = format!(
-        "{known}  - wait_until: {{ condition: '{gate}', within: 10m, if: '{always}' }}\n{step}, if: '{always}' }}\n"
-    );
     let playbook = impatient_playbook();
-    assert!(playbook.contains(&known), "{playbook}");
-    asleep.prescribe(&playbook.replace(&known, &more));
+    let known = playbook.lines().find(|line| line.contains("write_sysctl"));
+    let known = known
+        .expect("the released playbook has one step")
+        .to_owned();
+    let gate = r#"signal("headroom.file_handles") > 0.7"#;
+    let always = r#"signal("headroom.file_handles") >= 0.0"#;
+    let wait = format!("  - wait_until: {{ condition: '{gate}', within: 10m, if: '{always}' }}");
+    let again = known.replace(" }", &format!(", if: '{always}' }}"));
+    asleep.prescribe(&playbook.replace(&known, &[known.as_str(), &wait, &again].join("\n")));
     asleep.put(GATE, CLOSED);
     asleep.fall_sick();
     asleep.connect(Cable::lay(number, scene.plane.dir()));
@@ -132,7 +130,7 @@ fn admit(scene: &Scene, number: usize) -> Patient {
 
 /// File handles in use, free ones, and most: the run goes on once most of them are free.
 const GATE: &str = "root/proc/sys/fs/file-nr";
-const CLOSED: &str = "900\t0\t1000\n";
+const CLOSED: &str = "500\t0\t1000\n";
 const OPEN: &str = "100\t0\t1000\n";
 
 /// Lets the runs want their next step once the hold is over, and watches them until they give up.
@@ -175,7 +173,7 @@ fn steps_done(patient: &Patient) -> usize {
 fn hear_people(scene: &Scene, nodes: &[Cut]) {
     let began = Instant::now();
     let mut heard: Vec<Option<Duration>> = vec![None; nodes.len()];
-    until("the agents are told by the watch", TOLD_WITHIN, || {
+    until("the agents obey a person again", TOLD_WITHIN, || {
         for (node, heard) in nodes.iter().zip(&mut heard) {
             let object = scene.admin.get(&node.patient.agent.node_path()).body;
             let blocked = object["metadata"]["annotations"]["nodemend.io/blocked"].as_str();

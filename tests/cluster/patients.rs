@@ -13,7 +13,14 @@ use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
 
-const SETTING: &str = "proc/sys/net/ipv4/ip_forward";
+/// The setting that is well as declared and sick as small as this; both are small beside what makes a released signature speak.
+const KEY: &str = "net.netfilter.nf_conntrack_max";
+const SETTING: &str = "proc/sys/net/netfilter/nf_conntrack_max";
+const DECLARED: &str = "262144";
+const SMALL: &str = "2000";
+const IN_USE: &str = "1000";
+/// Free share of the table above which a node is well.
+const ENOUGH: &str = "0.75";
 /// How long a loaded machine may take over detection, slot, step and soak.
 pub const MENDED_WITHIN: Duration = Duration::from_secs(240);
 
@@ -73,7 +80,7 @@ impl Patient {
 
     /// Makes the setting drift.
     pub fn fall_sick(&self) {
-        fs::write(self.root.join(SETTING), "0\n").expect("the fixture can be written");
+        fs::write(self.root.join(SETTING), SMALL).expect("the fixture can be written");
     }
 
     /// Puts a file into the home of the agent: `root/` is its host.
@@ -87,7 +94,7 @@ impl Patient {
         fs::read_to_string(self.root.join(SETTING))
             .expect("the fixture can be read")
             .trim()
-            == "1"
+            == DECLARED
     }
 
     /// Whether the setting is as declared and a run that made it so is over.
@@ -145,8 +152,6 @@ impl Asleep {
     fn furnish(&self, kubeconfig: &str) {
         let home = &self.home;
         for folder in [
-            "root/etc/sysctl.d",
-            "root/proc/sys/net/ipv4",
             "root/proc/sys/kernel/random",
             "state",
             "run",
@@ -154,11 +159,8 @@ impl Asleep {
         ] {
             fs::create_dir_all(home.join(folder)).expect("a writable directory");
         }
-        self.put(
-            "root/etc/sysctl.d/50-forward.conf",
-            "net.ipv4.ip_forward = 1\n",
-        );
-        self.put(&format!("root/{SETTING}"), "1\n");
+        self.put(&format!("root/{SETTING}"), DECLARED);
+        self.put("root/proc/sys/net/netfilter/nf_conntrack_count", IN_USE);
         self.put(
             "root/proc/sys/kernel/random/boot_id",
             "00000000-0000-4000-8000-000000000001\n",
@@ -205,7 +207,7 @@ impl Asleep {
 
     /// Makes the setting drift, so that the agent finds it so.
     pub fn fall_sick(&self) {
-        self.put(&format!("root/{SETTING}"), "0\n");
+        self.put(&format!("root/{SETTING}"), SMALL);
     }
 
     /// Starts the agent.
@@ -244,17 +246,21 @@ fn command(home: &Path, node: &str) -> Vec<String> {
     argv
 }
 
-/// The released signature, confirmed by the first check: its probe looks once a minute.
+/// The released signature's name for a setting whose effect another probe sees, four times a minute instead of once: a connection
+/// table that is smaller than declared. Confirmed by the first check.
 fn impatient_signature() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/signatures/kernel/kernel-sysctl-drift.yaml");
     let text = fs::read_to_string(released).expect("the released signature");
-    let (head, cases) = text.split_once("\ncases:").expect("it has cases");
-    assert!(head.contains("for: 2 checks") && !cases.is_empty());
-    format!(
-        "{}\ncases:\n  - name: differs\n    given: {{ kernel.sysctl.matches: {{ x: [no] }} }}\n    expect: present\n",
-        head.replace("for: 2 checks", "for: 1 check")
-    )
+    let mut signature: Value = serde_saphyr::from_str(&text).expect("a signature is YAML");
+    signature["when"] = json!(format!("signal(\"headroom.conntrack\") < {ENOUGH}"));
+    signature["for"] = json!("1 check");
+    signature["evidence"] = json!(["{{ signal(\"headroom.conntrack\") }} of the table is free"]);
+    signature["cases"] =
+        json!([{ "name": "small", "given": { "headroom.conntrack": [0.5] }, "expect": "present" }]);
+    let keys = signature.as_object_mut().expect("a signature is a map");
+    keys.remove("each").expect("the released one has subjects");
+    signature.to_string()
 }
 
 /// The released playbook made disruptive, with a soak and a rest that a test can wait for.
@@ -266,8 +272,19 @@ pub fn impatient_playbook() -> String {
         .replace("version: 1.0.0", "version: 1.0.1")
         .replace("disruption: none", "disruption: restart")
         .replace("cooldown: 10m", "cooldown: 5s")
-        .replace("soak: 5m", "soak: 5s");
-    for word in ["1.0.1", "soak: 5s", "disruption: restart", "cooldown: 5s"] {
+        .replace("soak: 5m", "soak: 5s")
+        .replace("'{{subject}}'", KEY)
+        .replace(
+            "'{{ signal(\"kernel.sysctl.wanted\") }}'",
+            &format!("'{DECLARED}'"),
+        );
+    for word in [
+        "1.0.1",
+        "soak: 5s",
+        "disruption: restart",
+        "cooldown: 5s",
+        &format!("key: {KEY}, value: '{DECLARED}'"),
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     text

@@ -317,7 +317,8 @@ async fn retired(
         Err(error) if error.is_missing() => return Ok(Vec::new()),
         other => other?,
     };
-    let types = match Fields::of(&object, "ConfigMap").texts("/data") {
+    let fields = Fields::of(&object, "ConfigMap");
+    let types = match fields.ensure_kind().and_then(|()| fields.texts("/data")) {
         Ok(types) => types,
         Err(error) => {
             tracing::warn!(%error, "retired conditions stay");
