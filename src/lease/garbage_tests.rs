@@ -125,7 +125,10 @@ async fn huge_values_give_no_slot_and_a_short_sentence() {
             ["Lease b", "metadata.creationTimestamp"],
         ),
         (
-            claim_with("/metadata/labels", json!({ huge("k"): 7 })),
+            claim_with(
+                "/metadata/labels",
+                json!({ "nodemend.io/kind": "claim", huge("k"): 7 }),
+            ),
             ["Lease b", "metadata.labels"],
         ),
     ] {

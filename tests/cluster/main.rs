@@ -5,7 +5,7 @@
 //!
 //! In the order of use: `binaries` the control plane's programs and their cache, `process` one
 //! supervised child, `seats` how many control planes there may be, `pki` certificates, `controlplane` all of it together, `api` one caller,
-//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `relay` and `cable` an agent's own way to the server, `patients`
+//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `relay`, `cable` and `liar` an agent's own way to the server, `patients`
 //! hosts that fall sick, `troubles` what is done to them; `invariants`, `steps`, `history` and `fairness` the
 //! checkers of what was written; then the tests.
 
@@ -17,6 +17,7 @@
 )]
 
 mod agents;
+mod answers;
 mod api;
 mod audit;
 mod binaries;
@@ -32,6 +33,7 @@ mod hostile;
 mod image;
 mod invariants;
 mod kernel_lines;
+mod liar;
 mod manifests;
 mod matrix;
 mod node;

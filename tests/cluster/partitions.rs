@@ -12,7 +12,7 @@ use crate::crowd::now;
 use crate::fleet::{Agent, EVENTS, LEASES};
 use crate::invariants;
 use crate::matrix::case::Scene;
-use crate::patients::{MENDED_WITHIN, Patient, impatient_playbook};
+use crate::patients::{MENDED_WITHIN, Patient, WAITS, waiting_playbook};
 use crate::process::{throughout, until};
 use crate::steps;
 
@@ -112,26 +112,12 @@ fn admit(scene: &Scene, number: usize) -> Patient {
     let kubeconfig = scene.plane.pki().token_kubeconfig(&agent.token);
     let notes = json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" });
     let mut asleep = Patient::prepare(&scene.plane, agent, &notes, &kubeconfig);
-    let playbook = impatient_playbook();
-    let known = playbook.lines().find(|line| line.contains("write_sysctl"));
-    let known = known
-        .expect("the released playbook has one step")
-        .to_owned();
-    let gate = r#"signal("headroom.file_handles") > 0.7"#;
-    let always = r#"signal("headroom.file_handles") >= 0.0"#;
-    let wait = format!("  - wait_until: {{ condition: '{gate}', within: 10m, if: '{always}' }}");
-    let again = known.replace(" }", &format!(", if: '{always}' }}"));
-    asleep.prescribe(&playbook.replace(&known, &[known.as_str(), &wait, &again].join("\n")));
-    asleep.put(GATE, CLOSED);
+    asleep.prescribe(&waiting_playbook());
+    asleep.put(WAITS.file, WAITS.closed);
     asleep.fall_sick();
     asleep.connect(Cable::lay(number, scene.plane.dir()));
     asleep.wake()
 }
-
-/// File handles in use, free ones, and most: the run goes on once most of them are free.
-const GATE: &str = "root/proc/sys/fs/file-nr";
-const CLOSED: &str = "500\t0\t1000\n";
-const OPEN: &str = "100\t0\t1000\n";
 
 /// Lets the runs want their next step once the hold is over, and watches them until they give up.
 fn stay_away(nodes: &mut [Cut]) {
@@ -143,7 +129,7 @@ fn stay_away(nodes: &mut [Cut]) {
     };
     throughout("no step while the hold runs out", HOLD, || idle(nodes));
     for node in &*nodes {
-        node.patient.put(GATE, OPEN);
+        node.patient.put(WAITS.file, WAITS.open);
     }
     let limit = SEEN_WITHIN + PATIENCE;
     let took = until("every run gives up", limit, || {

@@ -264,7 +264,7 @@ fn impatient_signature() -> String {
 }
 
 /// The released playbook made disruptive, with a soak and a rest that a test can wait for.
-pub fn impatient_playbook() -> String {
+fn impatient_playbook() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/playbooks/sysctl-restore/1.0.0.yaml");
     let text = fs::read_to_string(released).expect("the released playbook");
@@ -288,6 +288,37 @@ pub fn impatient_playbook() -> String {
         assert!(text.contains(word), "{word}: {text}");
     }
     text
+}
+
+/// What a playbook waits for that a test decides on.
+pub struct Gate {
+    /// In the home of the agent.
+    pub file: &'static str,
+    /// It waits.
+    pub closed: &'static str,
+    /// It goes on.
+    pub open: &'static str,
+}
+
+/// File handles in use, free ones, and most: a run goes on once most of them are free, which is seen within 15 s.
+pub const WAITS: Gate = Gate {
+    file: "root/proc/sys/fs/file-nr",
+    closed: "500\t0\t1000\n",
+    open: "100\t0\t1000\n",
+};
+
+/// The same playbook that does its step, waits at [`WAITS`], and does it again.
+pub fn waiting_playbook() -> String {
+    let playbook = impatient_playbook();
+    let known = playbook.lines().find(|line| line.contains("write_sysctl"));
+    let known = known
+        .expect("the released playbook has one step")
+        .to_owned();
+    let gate = r#"signal("headroom.file_handles") > 0.7"#;
+    let always = r#"signal("headroom.file_handles") >= 0.0"#;
+    let wait = format!("  - wait_until: {{ condition: '{gate}', within: 10m, if: '{always}' }}");
+    let again = known.replace(" }", &format!(", if: '{always}' }}"));
+    playbook.replace(&known, &[known.as_str(), &wait, &again].join("\n"))
 }
 
 /// The identity of a playbook: SHA-256 over the canonical JSON of the document.

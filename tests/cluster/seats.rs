@@ -13,6 +13,8 @@ const LONG: &[(&str, usize)] = &[
     ("crowd", 2),
     ("mended", 1),
     ("partitions", 1),
+    ("answers", 1),
+    ("twins", 1),
     ("wedged", 1),
     ("idle", 1),
     ("many-agents", 1),

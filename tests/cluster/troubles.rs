@@ -398,11 +398,16 @@ impl fmt::Display for Troubles {
 }
 
 /// Numbers from a seed (splitmix64), the same on every machine.
-struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
+    /// Those of this seed.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `most`, which is not 0.
-    fn below(&mut self, most: usize) -> usize {
+    pub fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
