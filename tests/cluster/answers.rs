@@ -10,7 +10,7 @@ use crate::audit::Call;
 use crate::fleet::{Agent, LEASES};
 use crate::history;
 use crate::invariants;
-use crate::liar::Liar;
+use crate::liar::{LIES, Liar};
 use crate::matrix::case::Scene;
 use crate::patients::{MENDED_WITHIN, Patient, WAITS, waiting_playbook};
 use crate::process::{throughout, until};
@@ -65,8 +65,9 @@ fn answers_cut_off_late_of_the_wrong_kind_or_with_unknown_fields_break_no_promis
         }
         true
     });
-    until("every agent was told every lie", MENDED_WITHIN, || {
-        liars.iter().all(Liar::told_all)
+    until("every lie was told", MENDED_WITHIN, || {
+        let is_told = |lie| liars.iter().any(|liar| liar.told().contains_key(lie));
+        LIES.iter().all(is_told)
     });
     assert_eq!(all_breaches(&scene, &patients), Vec::<String>::new());
     for liar in &liars {

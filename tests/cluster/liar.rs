@@ -26,8 +26,8 @@ use crate::troubles::Chance;
 
 /// One more second than a call may take.
 const LATE: Duration = Duration::from_secs(6);
-/// Of ten answers so many are lies.
-const LIES_OF_TEN: usize = 4;
+/// Of twenty answers so many are lies: a run needs about twenty, and some are to get through.
+const LIES_OF_TWENTY: usize = 3;
 
 /// What becomes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +48,8 @@ pub enum Lie {
     Busy,
 }
 
-const LIES: [Lie; 7] = [
+/// All of them.
+pub const LIES: [Lie; 7] = [
     Lie::Late,
     Lie::Half,
     Lie::Page,
@@ -122,11 +123,6 @@ impl Liar {
         lock(&self.mind).told.clone()
     }
 
-    /// Whether it told every lie.
-    pub fn told_all(&self) -> bool {
-        self.told().len() == LIES.len()
-    }
-
     /// From now on it tells what it is told.
     pub fn be_honest(&self) {
         lock(&self.mind).is_honest = true;
@@ -147,7 +143,7 @@ impl Drop for Liar {
 
 impl Mind {
     fn draw(&mut self) -> Option<Lie> {
-        if self.is_honest || self.chance.below(10) >= LIES_OF_TEN {
+        if self.is_honest || self.chance.below(20) >= LIES_OF_TWENTY {
             return None;
         }
         let lie = LIES[self.chance.below(LIES.len())];
