@@ -117,7 +117,8 @@ fn complaints(patient: &Patient) -> impl Iterator<Item = String> {
 fn names_an_object(line: &str) -> bool {
     let reason = line
         .split_once("why=")
-        .or_else(|| line.split_once("error="));
+        .or_else(|| line.split_once("error="))
+        .or_else(|| line.split_once("trouble"));
     let reason = reason.map_or("", |(_, reason)| reason);
     let kinds = [
         "Node ",
