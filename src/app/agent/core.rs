@@ -15,7 +15,6 @@ use crate::policy::{Blocked, CaseId, Cleared, Mode, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,7 +71,7 @@ pub struct Core {
     /// Why nothing may start, by source.
     pub stops: Mutex<Vec<(&'static str, String)>>,
     /// Where metrics are served, once that is known.
-    pub listens: Mutex<Option<SocketAddr>>,
+    pub page: Mutex<Option<String>>,
 }
 
 /// How long the ledger may take to reach the disk.
@@ -111,7 +110,7 @@ impl Core {
             reins: watch::Sender::new(Rein::Go),
             cluster: None,
             stops: Mutex::new(Vec::new()),
-            listens: Mutex::new(None),
+            page: Mutex::new(None),
         }
     }
 
@@ -133,11 +132,8 @@ impl Core {
 
     /// Where metrics are served.
     pub fn metrics_url(&self) -> String {
-        let listens = self.listens.lock().unwrap_or_else(PoisonError::into_inner);
-        listens.map_or_else(
-            || "not served".to_owned(),
-            |address| format!("http://{address}/metrics"),
-        )
+        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        page.clone().unwrap_or_else(|| "not served".to_owned())
     }
 
     /// Obeys messages until nobody sends any more.
