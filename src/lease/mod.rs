@@ -15,6 +15,8 @@ mod exchange;
 #[cfg(test)]
 pub mod fixture;
 #[cfg(test)]
+mod garbage_tests;
+#[cfg(test)]
 mod instance_tests;
 mod keeper;
 mod limits;

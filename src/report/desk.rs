@@ -329,7 +329,10 @@ impl Desk {
     fn meet(&mut self, facts: &Facts, types: Option<&Value>) -> Option<ApiError> {
         let view = facts.view?;
         let is_told = |kind: &String| facts.telling.conditions.contains_key(kind);
-        let types = types.map(|types| Fields::of(types, "ConfigMap").texts("/data"));
+        let types = types.map(|types| {
+            let fields = Fields::of(types, "ConfigMap");
+            fields.ensure_kind().and_then(|()| fields.texts("/data"))
+        });
         let types = types.transpose().unwrap_or_else(|error| {
             tracing::warn!(%error, "retired conditions stay");
             None
