@@ -8,11 +8,12 @@ use super::sight::{Nudge, Seen, Vision, chain};
 use super::store;
 use crate::app::config::Config;
 use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
-use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
+use crate::engine::{Command, Ending, Engine, Input, RunNews};
 use crate::executor::Rein;
 use crate::host::clock;
 use crate::policy::{Blocked, CaseId, Cleared, Mode, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
+use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ pub struct Core {
     pub audit_dir: PathBuf,
     /// Where the ledger is.
     pub ledger_path: PathBuf,
+    /// Held while it is written.
+    ledger_turn: Mutex<()>,
     /// The families of this program.
     pub metrics: Arc<AgentMetrics>,
     /// Carries out runs; `None`, with the reason in `stops`, where that cannot be.
@@ -105,6 +108,7 @@ impl Core {
             scribe,
             audit_dir,
             ledger_path,
+            ledger_turn: Mutex::new(()),
             metrics,
             runs,
             reins: watch::Sender::new(Rein::Go),
@@ -222,28 +226,20 @@ impl Core {
 
     /// Gives the engine an input and does what it says.
     pub async fn turn(self: &Arc<Self>, input: Input, news: &mpsc::Sender<Message>) {
-        let (commands, ledger) = {
+        let (commands, has_ledger) = {
             let mut engine = self.engine();
             let commands = engine.turn(clock::now(), input);
-            let wants_ledger = commands
-                .iter()
-                .any(|command| matches!(command, Command::Persist));
-            let ledger = if wants_ledger {
-                engine.ledger().cloned()
-            } else {
-                None
-            };
-            (commands, ledger)
+            (commands, engine.ledger().is_some())
         };
+        let persists = |command: &Command| matches!(command, Command::Persist);
+        let wants_ledger = has_ledger && commands.iter().any(persists);
         if let Some(side) = &self.cluster
             && !commands.is_empty()
         {
             side.changed.notify_one();
         }
         let mut is_kept = true;
-        if let Some(ledger) = ledger
-            && let Err(why) = self.keep(ledger).await
-        {
+        if wants_ledger && let Err(why) = self.keep_now().await {
             is_kept = false;
             self.stop(
                 "ledger",
@@ -277,22 +273,22 @@ impl Core {
         }
     }
 
-    /// Writes the ledger, if there is one.
+    /// Writes the ledger as it is when its turn to be written has come: of two tasks that change it at once neither finds the
+    /// other's draft gone, and the newer one is what stays.
     ///
     /// # Errors
-    /// It is not on the disk.
-    pub async fn keep_now(&self, ledger: Option<Ledger>) -> Result<(), String> {
-        match ledger {
-            Some(ledger) => self.keep(ledger).await,
-            None => Err("there is no ledger".to_owned()),
-        }
-    }
-
-    async fn keep(&self, ledger: Ledger) -> Result<(), String> {
-        let path = self.ledger_path.clone();
-        let write = tokio::task::spawn_blocking(move || store::write(&path, &ledger));
+    /// It is not on the disk, or there is none.
+    pub async fn keep_now(self: &Arc<Self>) -> Result<(), String> {
+        let core = Arc::clone(self);
+        let write = tokio::task::spawn_blocking(move || {
+            let turn = core.ledger_turn.lock();
+            let _turn = turn.unwrap_or_else(PoisonError::into_inner);
+            let ledger = core.engine().ledger().cloned();
+            let ledger = ledger.ok_or("there is no ledger")?;
+            store::write(&core.ledger_path, &ledger).map_err(|error| chain(&error))
+        });
         match tokio::time::timeout(MAX_WRITE, write).await {
-            Ok(Ok(written)) => written.map_err(|error| chain(&error)),
+            Ok(Ok(written)) => written,
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the disk under the state directory does not answer".to_owned()),
         }
@@ -325,8 +321,9 @@ impl Core {
             "{}",
             kind.word()
         );
-        if let Some(side) = &self.cluster {
-            super::told::of_change(side, change);
+        if let (Some(side), Some(what)) = (&self.cluster, Happening::of_case(change, clock::now()))
+        {
+            side.happened(what);
         }
         let mut entry = Entry::of(kind);
         entry.case = case.id;
@@ -462,21 +459,19 @@ impl Core {
         reason: Option<&String>,
         news: &mpsc::Sender<Message>,
     ) -> ControlAnswer {
-        let (kept, ledger, opt_in) = {
+        let (kept, opt_in) = {
             let mut engine = self.engine();
             let kept = engine.set_pause(reason.cloned());
             let mut opt_in = engine.opt_in().clone();
             opt_in.pause = reason.map(|text| Arc::from(text.as_str()));
-            (kept, engine.ledger().cloned(), opt_in)
+            (kept, opt_in)
         };
         if !kept {
             return ControlAnswer::refused(
                 "the ledger cannot be used, so nothing starts anyway; see nodemend status",
             );
         }
-        if let Some(ledger) = ledger
-            && let Err(why) = self.keep(ledger).await
-        {
+        if let Err(why) = self.keep_now().await {
             return ControlAnswer::refused(format!("the pause would not outlive the agent: {why}"));
         }
         self.apply_opt_in(opt_in, news).await;

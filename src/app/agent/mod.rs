@@ -8,6 +8,8 @@ mod face;
 #[cfg(test)]
 mod idle_tests;
 mod instance;
+#[cfg(test)]
+mod ledger_tests;
 mod oracle;
 mod process;
 mod queue;
