@@ -116,6 +116,16 @@ impl Standing {
         }
     }
 
+    /// What a node in this standing waits for: a short stable word, the metric label. `None` where it does not wait.
+    pub fn kind(&self) -> Option<&'static str> {
+        match self {
+            Standing::Fresh | Standing::Clear => None,
+            Standing::Stopped { .. } => Some("stopped"),
+            Standing::Full { .. } | Standing::Far { .. } => Some("queue"),
+            Standing::Unread { .. } => Some("unread"),
+        }
+    }
+
     fn is_like(&self, other: &Standing) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }

@@ -56,6 +56,7 @@ impl Turn {
                 match self.try_once(runs, &reins).await {
                     Tried::Left(end) => {
                         self.side.spend_approval(self.case);
+                        self.core.metrics.note_waiting(None);
                         return Left::Ridden(end);
                     }
                     Tried::GatesRefuse => return self.leave(GATE).await,
@@ -68,6 +69,7 @@ impl Turn {
             }
             tracing::info!(case = %self.case, run = %self.run, why = now.why(), "waiting for a slot");
             self.side.set_waiting(Some(now.why().to_owned()));
+            self.core.metrics.note_waiting(now.kind());
             rest = slots.rest_in(&now, draw());
         }
     }
@@ -150,6 +152,7 @@ impl Turn {
         {
             tracing::warn!(%error, "the claim of this node may still stand");
         }
+        self.core.metrics.note_waiting(None);
         Left::NeverBegan(why.to_owned())
     }
 
