@@ -100,6 +100,7 @@ impl Witness for RunWitness {
             self.metrics.note_slot(!event.slot.is_empty());
             if let Some(side) = &self.cluster {
                 side.desk().rides(event.run);
+                self.metrics.note_waiting(None);
                 side.changed.notify_one();
                 super::told::of_run(side, event);
             }
