@@ -451,6 +451,7 @@ impl Engine {
             trusted: remedy
                 .voucher
                 .iter()
+                .filter(|_| remedy.expires.is_none_or(|end| now.wall < end))
                 .map(|voucher| (remedy.playbook.digest.clone(), voucher.clone()))
                 .collect(),
             capable: self.limits.capable.clone(),

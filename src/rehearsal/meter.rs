@@ -10,18 +10,20 @@ pub(super) struct Meter {
     pub(super) minutes: Vec<u64>,
     /// API requests by verb and resource.
     pub(super) calls: BTreeMap<(&'static str, &'static str), u64>,
-    /// How long machines were ill that are well again.
-    pub(super) healed: Vec<Duration>,
+    /// How long machines were ill that are well again, by signature.
+    pub(super) healed: BTreeMap<&'static str, Vec<Duration>>,
     /// When the first machine fell ill.
     pub(super) first_ill: Option<Duration>,
     /// When the last machine was well again, or the last run ended.
     pub(super) last_mended: Duration,
-    /// How many machines fell ill.
-    pub(super) fell_ill: u64,
+    /// How many machines fell ill, by signature.
+    pub(super) fell_ill: BTreeMap<&'static str, u64>,
     /// Runs by outcome.
     pub(super) runs: BTreeMap<&'static str, u64>,
     /// Refusals by reason: gates, slots, the server.
     pub(super) refusals: BTreeMap<String, u64>,
+    /// How often a node found every slot of a domain in use.
+    pub(super) full: BTreeMap<String, u64>,
     /// Faults by word.
     pub(super) faults: BTreeMap<&'static str, u64>,
     /// The longest wait of a node for a slot that was free.
@@ -43,6 +45,11 @@ impl Meter {
 
     /// Something was refused. Numbers and names are taken out, so that equal reasons are one.
     pub(super) fn refused(&mut self, why: &str) {
+        if let Some((_, rest)) = why.split_once("slots of domain ")
+            && let Some((domain, _)) = rest.split_once(' ')
+        {
+            *self.full.entry(domain.to_owned()).or_default() += 1;
+        }
         *self.refusals.entry(plain(why)).or_default() += 1;
     }
 }

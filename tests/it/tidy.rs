@@ -207,6 +207,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "policy",
             "playbook",
             "engine",
+            "executor",
             "host",
         ],
     ),

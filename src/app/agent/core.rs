@@ -2,10 +2,10 @@
 
 use super::cluster::ClusterSide;
 use super::face::{Control, ControlAnswer};
+use super::keeping::LedgerFile;
 use super::runs::Runs;
 use super::scribe::Scribe;
-use super::sight::{Nudge, Seen, Vision, chain};
-use super::store;
+use super::sight::{Nudge, Seen, Vision};
 use crate::app::config::Config;
 use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
 use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
@@ -18,7 +18,6 @@ use crate::signal::Timestamp;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What reaches the engine's loop.
@@ -59,8 +58,8 @@ pub struct Core {
     pub scribe: Scribe,
     /// Where it is.
     pub audit_dir: PathBuf,
-    /// Where the ledger is.
-    pub ledger_path: PathBuf,
+    /// The ledger's file.
+    pub ledger: LedgerFile,
     /// The families of this program.
     pub metrics: Arc<AgentMetrics>,
     /// Carries out runs; `None`, with the reason in `stops`, where that cannot be.
@@ -74,9 +73,6 @@ pub struct Core {
     /// Where metrics are served, once that is known.
     pub listens: Mutex<Option<SocketAddr>>,
 }
-
-/// How long the ledger may take to reach the disk.
-const MAX_WRITE: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Puts an engine among what its commands reach.
@@ -105,7 +101,7 @@ impl Core {
             nudge,
             scribe,
             audit_dir,
-            ledger_path,
+            ledger: LedgerFile::at(ledger_path),
             metrics,
             runs,
             reins: watch::Sender::new(Rein::Go),
@@ -117,7 +113,7 @@ impl Core {
 
     /// Where journal, ledger and audit log are kept.
     pub fn state_dir(&self) -> &Path {
-        self.ledger_path.parent().unwrap_or(Path::new("/"))
+        self.ledger.path().parent().unwrap_or(Path::new("/"))
     }
 
     /// The engine. Held for microseconds, never across an await.
@@ -246,15 +242,10 @@ impl Core {
         }
         let mut is_kept = true;
         if let Some(ledger) = ledger
-            && let Err(why) = self.keep(ledger).await
+            && let Err(why) = self.ledger.write(ledger).await
         {
             is_kept = false;
-            self.stop(
-                "ledger",
-                format!("the ledger cannot be written: {why}"),
-                news,
-            )
-            .await;
+            self.miss_ledger(why, news).await;
         }
         for command in commands {
             match command {
@@ -264,21 +255,7 @@ impl Core {
                 Command::Treat { cleared, run } => self.treat(cleared, run, is_kept, news).await,
             }
         }
-        if let Some(why) = self.scribe.failure()
-            && !self
-                .stops
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .any(|(s, _)| *s == "audit")
-        {
-            Box::pin(self.stop(
-                "audit",
-                format!("the audit log cannot be written: {why}"),
-                news,
-            ))
-            .await;
-        }
+        self.heed_disk(news).await;
     }
 
     /// Writes the ledger, if there is one.
@@ -287,18 +264,11 @@ impl Core {
     /// It is not on the disk.
     pub async fn keep_now(&self, ledger: Option<Ledger>) -> Result<(), String> {
         match ledger {
-            Some(ledger) => self.keep(ledger).await,
+            Some(ledger) => {
+                let kept = self.ledger.write(ledger).await;
+                kept.map_err(|why| why.to_string())
+            }
             None => Err("there is no ledger".to_owned()),
-        }
-    }
-
-    async fn keep(&self, ledger: Ledger) -> Result<(), String> {
-        let path = self.ledger_path.clone();
-        let write = tokio::task::spawn_blocking(move || store::write(&path, &ledger));
-        match tokio::time::timeout(MAX_WRITE, write).await {
-            Ok(Ok(written)) => written.map_err(|error| chain(&error)),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the disk under the state directory does not answer".to_owned()),
         }
     }
 
@@ -413,10 +383,16 @@ impl Core {
             }
             _ => {
                 let news = news.clone();
+                // A run that a slow disk kept from beginning has used up no attempt.
+                let ending = if self.has_failed() {
+                    Ending::Undone
+                } else {
+                    Ending::NeverBegan
+                };
                 let message = Message::RunEnded {
                     case,
                     run,
-                    ending: Ending::Undone,
+                    ending,
                     halt: None,
                 };
                 // The loop that would take it is the one that is here: hand it over without waiting.
@@ -479,7 +455,7 @@ impl Core {
             );
         }
         if let Some(ledger) = ledger
-            && let Err(why) = self.keep(ledger).await
+            && let Err(why) = self.ledger.write(ledger).await
         {
             return ControlAnswer::refused(format!("the pause would not outlive the agent: {why}"));
         }

@@ -8,6 +8,7 @@ mod face;
 #[cfg(test)]
 mod idle_tests;
 mod instance;
+mod keeping;
 mod oracle;
 mod process;
 mod queue;

@@ -37,6 +37,7 @@ impl Contributor for OwnFamilies {
                 engine: &engine,
                 probes: &probes,
                 audit,
+                late: core.scribe.waiting(),
                 is_stopped,
             },
             page,
