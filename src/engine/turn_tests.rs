@@ -167,3 +167,22 @@ fn what_vouches_for_a_playbook_can_expire_under_a_running_agent() {
         assert_eq!(treats(&commands), expected, "expires at {end} s");
     }
 }
+
+#[test]
+fn a_case_that_is_given_back_is_not_approved_by_that() {
+    for (approved, expected) in [(vec![], false), (vec![CaseId(1)], true)] {
+        let mut engine = treating();
+        engine.turn(at(130), ended(Ending::NeedsHuman));
+        let opt_in = OptIn {
+            mode: Mode::Approve,
+            approved,
+            ..OptIn::default()
+        };
+        for second in (180..=780).step_by(60) {
+            look(&mut engine, second, Some(false));
+        }
+        engine.turn(at(781), Input::OptIn(opt_in));
+        let commands = engine.turn(at(782), Input::GiveBack(CaseId(1)));
+        assert_eq!(treats(&commands), expected);
+    }
+}

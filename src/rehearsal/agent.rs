@@ -194,6 +194,7 @@ fn see(mind: &Arc<Mind>) {
     let batches = mind.world.body(mind.node, |body| {
         let probes = mind.world.probes.iter();
         probes
+            .filter(|probe| body.seen_by.contains(*probe))
             .map(|probe| body.machine.read(probe, now, &mut body.chance))
             .collect::<Vec<_>>()
     });

@@ -51,19 +51,19 @@ pub(super) async fn decide(world: Arc<World>, node: usize) {
             set(&world, node, None);
             world.hall.sleep(None, AWAY).await;
         }
-        approve(&world, node, named, case);
+        approve(&world, node, named);
         if draw(people.twice) {
-            once_more(&world, node, named, case).await;
+            once_more(&world, node, named).await;
         }
     }
 }
 
-async fn once_more(world: &Arc<World>, node: usize, named: u64, case: u64) {
+async fn once_more(world: &Arc<World>, node: usize, named: u64) {
     let after = world.with(|state| state.chance.around(ONCE_MORE));
     world.hall.sleep(None, after).await;
     set(world, node, None);
     world.hall.sleep(None, AWAY).await;
-    approve(world, node, named, case);
+    approve(world, node, named);
 }
 
 /// The case and the state that the Node shows.
@@ -85,12 +85,9 @@ fn wrong(world: &World, case: u64) -> u64 {
     }
 }
 
-fn approve(world: &World, node: usize, named: u64, case: u64) {
+fn approve(world: &World, node: usize, named: u64) {
     world.tell(node, &format!("a person approves case-{named}"));
-    // What is said of another case is not said of the one that is there.
-    if named == case {
-        world.with(|state| state.jury.approved(node, named));
-    }
+    world.with(|state| state.jury.approved(node, named));
     set(world, node, Some(format!("case-{named}")));
 }
 

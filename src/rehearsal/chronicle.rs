@@ -216,8 +216,12 @@ impl Jury {
         let number = parts.and_then(|(seq, _)| seq.parse::<u64>().ok());
         let known = number.and_then(|seq| chronicle.hash_of(seq));
         let is_there = known.is_some() && known == parts.map(|(_, hash)| hash);
-        let is_older = number.is_some_and(|seq| seq < chronicle.anchored);
-        chronicle.anchored = chronicle.anchored.max(number.unwrap_or(0));
+        let number = number.unwrap_or(0);
+        chronicle.anchored = chronicle.anchored.max(number);
+        // A late create may overtake nothing, and be overtaken: only the writes of one slot have an order.
+        let held = self.slots.get_mut(slot);
+        let before = held.map_or(0, |held| std::mem::replace(&mut held.anchored, number));
+        let is_older = number < before;
         if !is_there {
             let what = format!("{slot} carries the head `{head}`, which is not in the audit log");
             self.blame(now, node, "I17", what);

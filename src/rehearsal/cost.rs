@@ -24,7 +24,7 @@ pub(super) fn too_dear(outcome: &Outcome, scenario: &Scenario) -> Option<Breach>
         let (count, most) = match phase.name {
             "idle" if phase.minutes >= MIN_IDLE => (phase.mean, nodes.div_ceil(IDLE_NODES)),
             "first two minutes of illness" => (phase.most, FIRST),
-            "after that" | "once all is done" => (phase.most, LATER),
+            "after that" | "after the last run" => (phase.most, LATER),
             _ => return None,
         };
         let name = phase.name;

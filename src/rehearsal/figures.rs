@@ -71,7 +71,7 @@ impl Outcome {
             phase("idle", calm, ill.max(calm)),
             phase("first two minutes of illness", storm, after),
             phase("after that", after, over),
-            phase("once all is done", over, played),
+            phase("after the last run", over, played),
         ];
         all.into_iter().filter(|phase| phase.minutes > 0).collect()
     }

@@ -33,6 +33,8 @@ pub(super) struct Held {
     pub(super) uid: String,
     pub(super) created: Duration,
     pub(super) written: Duration,
+    /// The number in the head that it carries.
+    pub(super) anchored: u64,
 }
 
 /// What is known of a node.
@@ -241,6 +243,7 @@ impl Jury {
             uid: text("/metadata/uid"),
             created: now,
             written: now,
+            anchored: 0,
         };
         self.slots.insert(name.to_owned(), held);
         if matches!(who, Who::Agent { .. }) {

@@ -54,11 +54,19 @@ impl Meter {
     }
 }
 
-/// The sentence with every number as N and every node as NODE.
+/// The sentence with every number as N and every node as NODE. Zones and pools keep their names.
 pub(super) fn plain(why: &str) -> String {
-    let mut text = String::with_capacity(why.len());
+    let words: Vec<String> = why.split(' ').map(plain_word).collect();
+    words.join(" ")
+}
+
+fn plain_word(word: &str) -> String {
+    if word.starts_with("zone-") || word.starts_with("pool-") {
+        return word.to_owned();
+    }
+    let mut text = String::with_capacity(word.len());
     let mut in_number = false;
-    for character in why.chars() {
+    for character in word.chars() {
         let is_digit = character.is_ascii_digit();
         if is_digit && !in_number {
             text.push('N');
@@ -82,5 +90,7 @@ mod tests {
         );
         assert_eq!(plain(a), plain(b));
         assert_eq!(plain("Lease nodemend/node-17"), "Lease nodemend/NODE");
+        let zone = "all 2 slots of domain zone-eu-1a are in use";
+        assert_eq!(plain(zone), "all N slots of domain zone-eu-1a are in use");
     }
 }

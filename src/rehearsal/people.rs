@@ -84,6 +84,7 @@ fn fall_ill(world: &World, node: usize, mut illness: Illness) {
             return None;
         }
         body.machine.strike(ailment.fault, now);
+        body.seen_by.extend(ailment.probes);
         body.ill.insert(ailment.signature, illness);
         *state.meter.fell_ill.entry(ailment.signature).or_default() += 1;
         state.meter.first_ill.get_or_insert(now);

@@ -216,14 +216,19 @@ fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
                 format!("{name}: {}", why.unwrap_or("no reason given"))
             })
             .collect();
-        for body in state.bodies.iter().filter(|body| !body.ill.is_empty()) {
+        for (body, node) in state.bodies.iter().zip(&state.server.nodes) {
+            if body.ill.is_empty() {
+                continue;
+            }
+            // What the agent itself says of it on its Node.
+            let said = node.annotations.get("nodemend.io/blocked");
             let why = match (&body.waiting, body.off) {
                 (_, 1..) => "its agent is not there".to_owned(),
                 (Some((_, why)), _) => super::meter::plain(why),
-                (None, _) => {
-                    "no run is under way (not opted in, attempts used up, or left to a person)"
-                        .to_owned()
-                }
+                (None, _) => said.map_or_else(
+                    || "its agent sees nothing that it could mend, or just begins".to_owned(),
+                    |said| super::meter::plain(said),
+                ),
             };
             *left.entry(why).or_default() += 1;
         }

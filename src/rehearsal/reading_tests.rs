@@ -191,3 +191,12 @@ fn shares_are_exact_and_never_round_to_none() {
         (1, 3, 0)
     );
 }
+
+#[test]
+fn the_scenario_of_the_documentation_is_sound() {
+    let page = include_str!("../../docs/simulate.md");
+    let (_, rest) = page.split_once("```yaml\n").expect("an example");
+    let (text, _) = rest.split_once("```").expect("its end");
+    let scenario = Scenario::parse("docs/simulate.md", text);
+    assert_eq!(scenario.map(|it| it.nodes.count), Ok(120));
+}

@@ -134,6 +134,33 @@ fn five_hundred_rough_half_hours_break_no_promise() {
     );
 }
 
+#[test]
+fn seeds_that_broke_something_once_break_nothing_any_more() {
+    for (seed, once) in [
+        (
+            10_167,
+            "I11: tidying up after an older run freed the slot of the new one",
+        ),
+        (
+            10_013,
+            "I12: an approval was taken back before its run began, and it began",
+        ),
+        (470, "I12: the same while the run waited for its slot"),
+        (10_265, "I12: the same behind slow calls"),
+        (
+            10_114,
+            "I17 by a judge that was too strict with late creates",
+        ),
+        (
+            68,
+            "I12 by a judge that did not count an approval in advance",
+        ),
+    ] {
+        let outcome = play(&rough(), seed, None);
+        assert_eq!(outcome.breach, None, "seed {seed}, once {once}");
+    }
+}
+
 /// Six nodes, of which five ask before they do anything.
 const ASKED: &str = "
 name: asked

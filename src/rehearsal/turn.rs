@@ -198,7 +198,7 @@ pub(super) fn put_in_force(mind: &Arc<Mind>, view: NodeView) {
     mind.apply_opt_in();
     mind.changed.notify_one();
     for case in fresh {
-        mind.turn(Input::Approve(case));
+        mind.turn(Input::GiveBack(case));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::signal::{Timestamp, Uptime, Wall};
 use crate::signatures::Rulebook;
 use crate::simulate::{Chance, Machine, World as Trade};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(super) struct Body {
     pub(super) machine: Machine,
     /// What ails it really, by the signature that it shows.
     pub(super) ill: BTreeMap<&'static str, Illness>,
+    /// The probes that see anything it ever had; what the others read is never news.
+    pub(super) seen_by: BTreeSet<&'static str>,
     pub(super) chance: Chance,
     /// The ledger's file.
     pub(super) ledger: Option<String>,
@@ -346,6 +348,7 @@ fn body(chance: &mut Chance) -> Body {
     Body {
         machine: Machine::healthy(),
         ill: BTreeMap::new(),
+        seen_by: BTreeSet::new(),
         // Clocks an hour apart: nothing may depend on them.
         skew: skew - i64::try_from(hour).unwrap_or(0),
         chance: Chance::new(chance.number()),

@@ -215,7 +215,8 @@ async fn put_in_force(
     side.changed.notify_one();
     for case in fresh {
         tracing::info!(%case, "approved by annotation");
-        core.turn(Input::Approve(case), news).await;
+        // By the settings alone: an approval that is taken back before its run began must not stand in the engine.
+        core.turn(Input::GiveBack(case), news).await;
     }
 }
 

@@ -307,7 +307,7 @@ mod tests {
 
     impl Log for Slow {
         fn append(&mut self, now: Timestamp, entry: &Entry) -> Result<Head, AuditError> {
-            let is_well = self.ends.recv().expect("the test tells");
+            let is_well = self.ends.recv().unwrap_or(false);
             let link = self.chain.next(now, entry)?;
             if !is_well {
                 return Err(AuditError::Stopped {
