@@ -167,7 +167,7 @@ pub struct SimulateArgs {
 /// How to reach the API server.
 #[derive(Debug, Clone, Args)]
 pub struct ApiAccess {
-    /// How to reach the API server [default: the pod's service account]
+    /// How to reach the API server [default: the pod's service account; for `slot` outside a pod ~/.kube/config]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
     /// The agents' namespace [default: the service account's, else nodemend]
@@ -179,7 +179,7 @@ pub struct ApiAccess {
 #[derive(Debug, Subcommand)]
 pub enum SlotCommand {
     /// The slots that are taken, and the nodes that wait
-    #[command(after_help = "Example: nodemend slot list --kubeconfig ~/.kube/config")]
+    #[command(after_help = "Example: nodemend slot list")]
     List {
         /// The API server
         #[command(flatten)]
@@ -208,9 +208,16 @@ pub struct AgentArgs {
     /// The API server, unless it is standalone
     #[command(flatten)]
     pub access: ApiAccess,
-    /// Where metrics are served [default: 127.0.0.1:9797]
-    #[arg(long, value_name = "ADDR")]
+    /// Where metrics are served, `:PORT` for all addresses [default: 127.0.0.1:9797]
+    #[arg(long, value_name = "ADDR", alias = "web.listen-address", value_parser = address)]
     pub listen: Option<SocketAddr>,
+    /// The path of the metrics page
+    #[arg(
+        long = "web.telemetry-path",
+        value_name = "PATH",
+        default_value = "/metrics"
+    )]
+    pub telemetry_path: String,
     /// TLS and users for the metrics page, in the format of Prometheus' exporter-toolkit
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
@@ -219,9 +226,26 @@ pub struct AgentArgs {
     pub scrape: ScrapeArgs,
 }
 
+/// An address, or a port of all addresses as node_exporter writes it.
+fn address(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
+    match text.strip_prefix(':') {
+        Some(port) => format!("[::]:{port}").parse(),
+        None => text.parse(),
+    }
+}
+
 /// Flags of `metrics`.
 #[derive(Debug, Clone, Args)]
 pub struct MetricsArgs {
+    /// For a server; taken so that a command line of node_exporter can be tried.
+    #[arg(long = "web.listen-address", hide = true)]
+    pub listen: Vec<String>,
+    /// As above.
+    #[arg(long = "web.telemetry-path", hide = true)]
+    pub telemetry_path: Option<String>,
+    /// As above.
+    #[arg(long = "web.config.file", hide = true)]
+    pub web_config: Option<PathBuf>,
     /// node_exporter's flags.
     #[command(flatten)]
     pub scrape: ScrapeArgs,

@@ -161,6 +161,15 @@ pub fn run_dir(common: &Common) -> PathBuf {
     })
 }
 
+/// The file by which kubectl reaches a cluster, for commands that people run; `None` in a pod and where there is none.
+pub fn kubectls_config() -> Option<PathBuf> {
+    if environment("KUBERNETES_SERVICE_HOST").is_some() {
+        return None;
+    }
+    let file = PathBuf::from(environment("HOME")?).join(".kube/config");
+    file.is_file().then_some(file)
+}
+
 fn user_dir(variable: &str, below_home: &str) -> PathBuf {
     let base = environment(variable).map_or_else(
         || PathBuf::from(environment("HOME").unwrap_or_else(|| "/tmp".to_owned())).join(below_home),

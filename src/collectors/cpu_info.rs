@@ -1,5 +1,8 @@
 //! The part of `cpu` that is off by default: `/proc/cpuinfo` as labels.
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use regex::bytes::Regex;
 
 use crate::collectors::entry::{Flag, Sources, Turn};
@@ -14,13 +17,15 @@ use crate::exposition::number::parse_f64;
 /// One series for each processor.
 pub const INFO: Family =
     Family::gauge("node_cpu_info", "CPU information from /proc/cpuinfo.").from("/proc/cpuinfo");
-/// The clock, only where the `cpufreq` collector is switched off.
+/// The clock, where the `cpufreq` collector is switched on but the kernel does not tell it: as in node_exporter 1.12.1, only
+/// that there both would stand on the page with different labels and help, and the scrape fail.
 pub const FREQUENCY: Family = Family::gauge(
     "node_cpu_frequency_hertz",
     "CPU frequency in hertz from /proc/cpuinfo.",
 )
 .from("/proc/cpuinfo")
-.unit("hertz");
+.unit("hertz")
+.differs("not in node_exporter 1.5; not where cpufreq/cpuinfo_cur_freq can be read, which tells the same family");
 /// Features of the first processor.
 pub const FLAG_INFO: Family = Family::gauge(
     "node_cpu_flag_info",
@@ -47,6 +52,8 @@ pub const BUGS_FLAG: Flag = Flag::optional(
     "Filter the `bugs` field in cpuInfo with a value that must be a regular expression.",
 );
 
+const CLOCK: &str = "devices/system/cpu/cpu0/cpufreq/cpuinfo_cur_freq";
+
 /// Label and the key in `/proc/cpuinfo`, sorted by label.
 const LABELS: [(&str, &[u8]); 10] = [
     ("cachesize", b"cache size"),
@@ -68,7 +75,8 @@ pub struct CpuInfo {
     file: HeldFile,
     flags: Option<Regex>,
     bugs: Option<Regex>,
-    frequency: bool,
+    /// The kernel's own clock of the first processor; `None` where no clock is to be told.
+    clock: Option<PathBuf>,
     heads: [Head; 4],
 }
 
@@ -86,7 +94,9 @@ impl CpuInfo {
             file: HeldFile::new(&sources.roots.procfs, "cpuinfo", Shape::Stream),
             flags,
             bugs,
-            frequency: !settings.is_on("collector.cpufreq"),
+            clock: settings
+                .is_on("collector.cpufreq")
+                .then(|| sources.roots.sysfs.join(CLOCK)),
             heads: [INFO, FREQUENCY, FLAG_INFO, BUG_INFO]
                 .each_ref()
                 .map(Head::of),
@@ -118,8 +128,10 @@ impl CpuInfo {
             family.flag(&Labels::new(&pairs), true);
         }
         drop(family);
+        let is_told = |path: &PathBuf| File::open(path).is_err();
+        let tells = self.clock.as_ref().is_some_and(is_told);
         let mut family = turn.page.family(frequency);
-        for processor in processors.iter().filter(|_| self.frequency) {
+        for processor in processors.iter().filter(|_| tells) {
             if let Some(megahertz) = parse_f64(find(processor, b"cpu MHz")) {
                 let names = [
                     ("core", &b"core id"[..]),

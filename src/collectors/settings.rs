@@ -127,7 +127,8 @@ impl Filter {
     }
 }
 
-fn go_duration(text: &str) -> Option<Duration> {
+/// A duration as Go's flags and configurations write it (`1m30s`, `250ms`); `None` for what is none.
+pub fn go_duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 5] = [
         ("ms", 1e-3),
         ("us", 1e-6),

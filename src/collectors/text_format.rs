@@ -53,6 +53,13 @@ impl Default for TextFamily {
     }
 }
 
+impl TextFamily {
+    /// The help, where it says something.
+    pub fn told_help(&self) -> Option<&[u8]> {
+        self.help.as_deref().filter(|help| !help.is_empty())
+    }
+}
+
 /// The families of a text by name.
 ///
 /// *Errors*: the first line that is not in the format.

@@ -181,8 +181,8 @@ impl TextFile {
                 // The first help and type count; a file that disagrees is left out.
                 let agrees = parts.first().is_none_or(|first| {
                     first.kind == family.kind
-                        && (family.help.is_none()
-                            || first.help.is_none()
+                        && (family.told_help().is_none()
+                            || first.told_help().is_none()
                             || first.help == family.help)
                 });
                 if agrees && !is_own(name) {
@@ -205,7 +205,7 @@ fn render(name: &[u8], parts: &[&TextFamily], paths: &[&Path], out: &mut Vec<u8>
     out.extend_from_slice(b"# HELP ");
     out.extend_from_slice(name);
     out.push(b' ');
-    match parts.iter().find_map(|part| part.help.as_deref()) {
+    match parts.iter().find_map(|part| part.told_help()) {
         Some(help) => push_help(out, help),
         None => {
             let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();

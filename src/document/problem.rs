@@ -88,7 +88,8 @@ impl fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}:{problem}", self.origin)?;
+            let gap = if problem.place.line > 0 { "" } else { " " };
+            write!(f, "{}:{gap}{problem}", self.origin)?;
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ pub fn casualties(slots: &[SlotFacts], own: &str, limits: &Limits) -> Option<Str
         let names: Vec<String> = kept
             .iter()
             .take(MAX_NAMED)
-            .map(|slot| format!("{} ({})", slot.name, slot.holder))
+            .map(|slot| format!("{} ({})", slot.name, short(&slot.holder)))
             .collect();
         format!(
             "{} nodes keep slots of failed runs, more than {line} ({CASUALTIES}): {}; look at these nodes, then nodemend slot release",
@@ -93,13 +93,18 @@ pub fn failed_version(slots: &[SlotFacts], digest: &str, limits: &Limits) -> Opt
     }
     let line = limits.failure_line();
     (runs > line).then(|| {
-        let names: Vec<&str> = nodes.into_iter().take(MAX_NAMED).collect();
+        let names: Vec<String> = nodes.into_iter().take(MAX_NAMED).map(short).collect();
         let short: String = digest.chars().take(12).collect();
         format!(
             "{runs} runs of this version of the playbook ({short}) failed, more than {line} ({FAILED_RUNS}), on {}; look at these nodes, then nodemend slot release, or trust another version",
             names.join(", ")
         )
     })
+}
+
+/// A holder as far as it is shown: the longest name of a Node has 253 characters.
+fn short(holder: &str) -> String {
+    holder.chars().take(253).collect()
 }
 
 /// Too many agents are away; also where nobody can tell.

@@ -25,6 +25,8 @@ pub const FAILED_RUNS: &str = "storm-failed-runs";
 /// So many agents that are not available.
 pub const UNAVAILABLE: &str = "storm-unavailable";
 const LINES: [&str; 5] = [SAME, ANY, CASUALTIES, FAILED_RUNS, UNAVAILABLE];
+/// The longest name of an object.
+const MAX_NAME_CHARS: usize = 253;
 /// The storm lines never fall below this: in a small cluster a share of the nodes is less than one (safety.md, section 2).
 pub const MIN_STORM_NODES: u64 = 5;
 /// One agent may be away anywhere: its node may be the sick one, and 5 % of a small cluster is less than one.
@@ -61,6 +63,7 @@ impl Limits {
                     .chars()
                     .take(200)
                     .collect();
+                let name: String = name.chars().take(MAX_NAME_CHARS).collect();
                 limits.breaker.get_or_insert_with(|| {
                     format!("ConfigMap {name} stops new slots: {reason}; remove it to go on")
                 });

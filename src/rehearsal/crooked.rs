@@ -59,7 +59,7 @@ impl Line {
                 }
                 self.send(call).await
             }
-            Flaw::WritesAnyNode if call.verb == Verb::Patch && call.resource == Resource::Nodes => {
+            Flaw::WritesAnyNode if call.resource == Resource::NodeStatus => {
                 let name = self.world.name(0).to_owned();
                 self.send(Call { name, ..call }).await
             }

@@ -313,7 +313,7 @@ impl Outcome {
             "by_signature": by_signature, "limits": scenario.limits, "all_slots_in_use": self.meter.full,
             "runs": self.meter.runs, "most_disrupted": most_disrupted,
             "longest_free_wait_seconds": seconds(self.longest_free_wait()),
-            "requests": { "total": self.requests(), "per_minute": phases, "by_call": calls },
+            "requests": { "total": self.requests(), "per_minute": phases, "by_minute": self.meter.minutes, "by_call": calls },
             "refusals": self.meter.refusals, "faults": self.meter.faults,
             "breach": self.breach.as_ref().map(breach),
             "also_broken": self.also.iter().map(breach).collect::<Vec<_>>(),

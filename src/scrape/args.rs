@@ -10,6 +10,7 @@ use crate::collectors::entry::Flag;
 use crate::collectors::error::SetupError;
 use crate::collectors::settings::Settings;
 use crate::collectors::source::roots::Roots;
+use crate::scrape::inert;
 
 /// The heading of these flags in `--help` (they are hidden in the short help).
 const HEADING: &str = "Metrics, as in node_exporter";
@@ -26,6 +27,7 @@ const PATHS: [(&str, &str, &str); 4] = [
 #[derive(Debug, Clone, Default)]
 pub struct ScrapeArgs {
     given: BTreeMap<String, String>,
+    unbuilt: Vec<String>,
 }
 
 impl ScrapeArgs {
@@ -49,6 +51,11 @@ impl ScrapeArgs {
             settings.set(flag, value);
         }
         Ok(settings)
+    }
+
+    /// What was asked for and is not shown, for the log: collectors of node_exporter that are not built here.
+    pub fn unbuilt(&self) -> &[String] {
+        &self.unbuilt
     }
 
     /// The same flags with the host's root at `root`, for what was not given: procfs, sysfs and
@@ -82,7 +89,10 @@ impl Args for ScrapeArgs {
                 command = with_flag(command, flag);
             }
         }
-        command
+        for name in inert::collectors() {
+            command = both(command, &name, "").mut_arg(&name, |arg| arg.hide(true));
+        }
+        inert::taken_by(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -116,6 +126,9 @@ impl FromArgMatches for ScrapeArgs {
         let switches = flags()
             .filter(|flag| flag.switch)
             .map(|flag| flag.name.to_owned());
+        self.unbuilt = inert::collectors()
+            .filter(|name| matches.get_flag(name))
+            .collect();
         for name in collectors.chain(switches) {
             if matches.get_flag(&name) {
                 self.given.insert(name, "true".to_owned());
@@ -135,7 +148,7 @@ fn with_flag(command: Command, flag: &'static Flag) -> Command {
     if flag.switch {
         return both(command, flag.name, flag.help);
     }
-    let arg = value(flag.name, flag.help);
+    let arg = value(flag.name, flag.help).aliases(inert::old_name(flag.name));
     let arg = if flag.repeated {
         arg.action(ArgAction::Append)
     } else {
@@ -212,6 +225,32 @@ mod tests {
         );
         assert!(settings.is_on("collector.cpu.info"));
         assert!(!settings.is_on("collector.cpu.guest"));
+    }
+
+    #[test]
+    fn command_lines_of_others_start_and_say_what_is_not_shown() {
+        // Of kube-prometheus, of the Helm chart, of older releases, and of what is not built here.
+        let args = parse(&[
+            "--no-collector.wifi",
+            "--collector.sysctl",
+            "--collector.sysctl.include=fs.file-nr",
+            "--collector.sysctl.include=kernel.pid_max",
+            "--collector.netdev.device-blacklist=^veth",
+            "--collector.filesystem.ignored-mount-points=^/dev",
+            "--web.max-requests=40",
+            "--web.disable-exporter-metrics",
+            "--log.level=info",
+        ]);
+        let args = args.unwrap();
+        assert_eq!(args.unbuilt(), ["collector.sysctl"]);
+        let settings = args.settings().unwrap();
+        let text = |flag: &str| settings.text(flag).map(str::to_owned);
+        let exclude = "collector.filesystem.mount-points-exclude";
+        assert_eq!(text(exclude).as_deref(), Some("^/dev"));
+        assert_eq!(
+            text("collector.netdev.device-exclude").as_deref(),
+            Some("^veth")
+        );
     }
 
     #[test]

@@ -18,6 +18,15 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 (`--collector.NAME`, `--no-collector.NAME`, `--path.procfs`, ...), and a scrape may ask for
 `?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
 
+A command line that was written for node_exporter starts `nodemend agent` as it is: `--web.listen-address` (`:9100` too),
+`--web.telemetry-path`, `--web.config.file`, old names of flags (`--collector.netdev.device-blacklist`) and switches of collectors
+that are not built here are understood. One that is not built and switched on is named in the log. `--web.systemd-socket` is refused.
+
+The file of `--web.config.file` is exporter-toolkit's, whole: certificates as files or in place, suites, curves, client
+certificates and their names, headers, users, `rate_limit`. It and the files that it names are read again when they change; what
+cannot be used then leaves the old ones in force and is logged. Not here: HTTP/2, P-521, suites with CBC or without forward secrecy
+(rustls has none; named in the log where the file asks for them), and a server that lets nobody in.
+
 ## How the page differs as a whole
 - A source that does not answer before its deadline (1 s at first, up to 4 s for one that is slow
   but does answer) costs its own series only: its `node_scrape_collector_success` is 0, and

@@ -59,12 +59,15 @@ impl MetricsRoute {
     }
 
     /// Answers a request for the page: 200 with it, 400 for a selection that makes no sense, 405
-    /// for anything but GET, 503 when too many scrapes wait.
+    /// for anything but GET and HEAD, 503 when too many scrapes wait.
     ///
     /// *Cancel safety*: dropping it leaves a page half written; the next one starts anew.
     pub async fn respond(&self, method: &Method, query: &str, headers: &HeaderMap) -> Answer {
-        if method != Method::GET {
-            return refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here");
+        if method != Method::GET && method != Method::HEAD {
+            return refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are served here",
+            );
         }
         let selection = match Selection::of_query(query, TABLE, &self.settings) {
             Ok(selection) => selection,
@@ -134,7 +137,7 @@ pub fn refusal(status: StatusCode, why: &str) -> Answer {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET"));
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     answer
 }

@@ -15,9 +15,11 @@
 //! | `docs.rs` | `docs/metrics.md`, from the table |
 //! | `epoch.rs` | when to look for new devices |
 //! | `http.rs` | `/metrics` as an answer to a request |
+//! | `inert.rs` | node_exporter's flags that have no effect here |
 //! | `page.rs` | one page from begin to finish |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
 //! | `server.rs` | the HTTP/1 server with its limits |
+//! | `tls.rs` | TLS as that file asks for it |
 //! | `web_config.rs` | the file of `--web.config.file` |
 //! | `auth.rs` | users and their passwords |
 
@@ -26,7 +28,9 @@ pub mod auth;
 pub mod docs;
 pub mod epoch;
 pub mod http;
+pub mod inert;
 pub mod page;
 pub mod selection;
 pub mod server;
+mod tls;
 pub mod web_config;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -23,10 +23,11 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::collectors::source::shared::lock;
+use crate::document::in_full;
 use crate::host::clock;
 use crate::scrape::auth::Doorkeeper;
 use crate::scrape::http::{Answer, refusal};
-use crate::scrape::web_config::{WebConfig, WebConfigError};
+use crate::scrape::web_config::{Rate, Stamp, WebConfig, WebConfigError};
 
 /// Most connections at once. A Prometheus keeps one; a node is scraped by a handful.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -58,7 +59,7 @@ pub struct Server<R> {
     door: Arc<Door>,
 }
 
-/// TLS and users, read again when their file changed.
+/// TLS and users, read again when their file or one that it names changed.
 #[derive(Debug)]
 struct Door {
     path: Option<PathBuf>,
@@ -69,8 +70,32 @@ struct Door {
 struct DoorState {
     web: WebConfig,
     keeper: Arc<Doorkeeper>,
-    stamp: Option<SystemTime>,
+    valve: Option<Arc<Valve>>,
     looked: Duration,
+}
+
+/// Answers no more requests than the web configuration's `rate_limit` allows: a bucket that fills with time.
+#[derive(Debug)]
+struct Valve {
+    rate: Rate,
+    /// Requests that may be answered at once, and when that was so.
+    level: Mutex<(f64, Duration)>,
+}
+
+impl Valve {
+    fn of(rate: Rate) -> Valve {
+        let level = Mutex::new((f64::from(rate.burst), clock::monotonic()));
+        Valve { rate, level }
+    }
+
+    fn admits(&self, now: Duration) -> bool {
+        let mut level = lock(&self.level);
+        let more = now.saturating_sub(level.1).as_secs_f64() / self.rate.interval.as_secs_f64();
+        let full = (level.0 + more).min(f64::from(self.rate.burst));
+        let admits = full >= 1.0;
+        *level = (if admits { full - 1.0 } else { full }, now);
+        admits
+    }
 }
 
 impl<R: Routes> Server<R> {
@@ -82,7 +107,7 @@ impl<R: Routes> Server<R> {
             .map(WebConfig::load)
             .transpose()?
             .unwrap_or_default();
-        let state = DoorState::new(web, web_config.and_then(modified));
+        let state = DoorState::new(web);
         let path = web_config.map(Path::to_path_buf);
         let door = Door {
             path,
@@ -160,6 +185,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let service = service_fn(|request: Request<Incoming>| async move {
+        let is_shut = |valve: &Arc<Valve>| !valve.admits(clock::monotonic());
+        if state.valve.as_ref().is_some_and(is_shut) {
+            return Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"));
+        }
         let header = request
             .headers()
             .get(AUTHORIZATION)
@@ -220,12 +249,6 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path)
-        .and_then(|meta| meta.modified())
-        .ok()
-}
-
 impl Door {
     /// The present state; a changed file is read again, and if it cannot be used the old state
     /// stays and the log says so.
@@ -236,13 +259,16 @@ impl Door {
             && now.saturating_sub(state.looked) >= LOOK_AGAIN
         {
             state.looked = now;
-            let stamp = modified(path);
-            if stamp != state.stamp {
+            let files: Vec<_> = state.web.files.iter().map(Stamp::again).collect();
+            if files != state.web.files {
                 match WebConfig::load(path) {
-                    Ok(web) => *state = DoorState::new(web, stamp),
+                    Ok(web) => *state = DoorState::new(web),
                     Err(error) => {
-                        state.stamp = stamp;
-                        tracing::warn!(error = %error, "web configuration not taken; the old one stays");
+                        state.web.files = files;
+                        tracing::warn!(
+                            error = in_full(&error),
+                            "web configuration not taken; the old one stays"
+                        );
                     }
                 }
             }
@@ -252,12 +278,11 @@ impl Door {
 }
 
 impl DoorState {
-    fn new(web: WebConfig, stamp: Option<SystemTime>) -> DoorState {
-        let keeper = Arc::new(Doorkeeper::new(web.users.clone()));
+    fn new(web: WebConfig) -> DoorState {
         DoorState {
+            keeper: Arc::new(Doorkeeper::new(web.users.clone())),
+            valve: web.rate.map(|rate| Arc::new(Valve::of(rate))),
             web,
-            keeper,
-            stamp,
             looked: clock::monotonic(),
         }
     }

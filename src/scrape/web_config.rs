@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::version::{TLS12, TLS13};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::collectors::settings::go_duration;
 use crate::collectors::source::held::read_once;
+use crate::scrape::tls::Tls;
 
 /// Why the file cannot be used.
 #[derive(Debug, Error)]
@@ -35,24 +34,14 @@ pub enum WebConfigError {
         #[source]
         source: Box<serde_saphyr::Error>,
     },
-    /// A setting that is known and cannot be used here.
-    #[error("{what}")]
-    Setting {
-        /// What is wrong and what to do.
-        what: String,
-    },
-    /// A certificate or key is none.
-    #[error("{} does not hold a certificate or key in PEM form", path.display())]
-    Pem {
+    /// Settings, or files that they name, that cannot be used here.
+    #[error("{} cannot be used: {}", path.display(), problems.join("; "))]
+    Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls::pki_types::pem::Error,
+        /// Each with what is wrong and what to do.
+        problems: Vec<String>,
     },
-    /// Certificate and key do not go together, or the CA is empty.
-    #[error("the certificate, key or client CA cannot be used together")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl WebConfigError {
@@ -61,9 +50,7 @@ impl WebConfigError {
         match self {
             WebConfigError::Read { .. } => "read",
             WebConfigError::Format { .. } => "format",
-            WebConfigError::Setting { .. } => "setting",
-            WebConfigError::Pem { .. } => "pem",
-            WebConfigError::Tls(_) => "tls",
+            WebConfigError::Unusable { .. } => "unusable",
         }
     }
 }
@@ -77,6 +64,41 @@ pub struct WebConfig {
     pub users: BTreeMap<String, String>,
     /// Headers added to every answer.
     pub headers: BTreeMap<String, String>,
+    /// How often requests are answered; `None` for always.
+    pub rate: Option<Rate>,
+    /// The files that it was made of: with a new certificate it is another one.
+    pub files: Vec<Stamp>,
+}
+
+/// A file, and when it was written, as it was just before it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(path: PathBuf) -> Stamp {
+        let modified = std::fs::metadata(&path).and_then(|meta| meta.modified());
+        Stamp {
+            path,
+            modified: modified.ok(),
+        }
+    }
+
+    /// The same file now.
+    pub fn again(&self) -> Stamp {
+        Stamp::of(self.path.clone())
+    }
+}
+
+/// One request per interval, and so many more at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// The pause after which one more request is answered.
+    pub interval: Duration,
+    /// The most requests that are answered at once.
+    pub burst: u32,
 }
 
 impl std::fmt::Debug for WebConfig {
@@ -93,8 +115,9 @@ impl std::fmt::Debug for WebConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    tls_server_config: Option<Tls>,
+    tls_server_config: Tls,
     http_server_config: Http,
+    rate_limit: RateLimit,
     basic_auth_users: BTreeMap<String, String>,
 }
 
@@ -107,25 +130,35 @@ struct Http {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Tls {
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    client_ca_file: Option<PathBuf>,
-    client_auth_type: Option<String>,
-    min_version: Option<String>,
-    max_version: Option<String>,
-    cipher_suites: Vec<String>,
-    curve_preferences: Vec<String>,
-    client_allowed_sans: Vec<String>,
-    prefer_server_cipher_suites: Option<bool>,
+struct RateLimit {
+    interval: Option<Interval>,
+    burst: i64,
 }
+
+/// As Go reads it: text with units, or a number of nanoseconds.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Interval {
+    Nanos(u64),
+    Text(String),
+}
+
+/// Headers that may be set, and the values that they may have; none for any.
+const HEADERS: [(&str, &[&str]); 5] = [
+    ("Strict-Transport-Security", &[]),
+    ("X-Content-Type-Options", &["nosniff"]),
+    ("X-Frame-Options", &["deny", "sameorigin"]),
+    ("X-XSS-Protection", &[]),
+    ("Content-Security-Policy", &[]),
+];
 
 impl WebConfig {
     /// Reads the file and what it names; paths in it are relative to its directory.
     ///
-    /// *Errors*: the first thing that cannot be used. Nothing is served then: a server that was
-    /// meant to have TLS must not come up without.
+    /// *Errors*: everything that cannot be used. Nothing is served then: a server that was meant to have TLS must not come up
+    /// without.
     pub fn load(path: &Path) -> Result<WebConfig, WebConfigError> {
+        let mut files = vec![Stamp::of(path.to_path_buf())];
         let text = read(path)?;
         let text = String::from_utf8_lossy(&text);
         let file: File = if text.trim().is_empty() {
@@ -137,146 +170,77 @@ impl WebConfig {
             })?
         };
         let base = path.parent().unwrap_or(Path::new("."));
-        for (user, hash) in &file.basic_auth_users {
-            if bcrypt::HashParts::from_str_checked(hash).is_none() {
-                let what = format!(
-                    "the password of user {user} is not a bcrypt hash; make one with `htpasswd -nBC 10 {user}`"
-                );
-                return Err(WebConfigError::Setting { what });
-            }
-        }
-        Ok(WebConfig {
-            tls: file
-                .tls_server_config
-                .map(|tls| tls.load(base))
-                .transpose()?,
-            users: file.basic_auth_users,
-            headers: file.http_server_config.headers,
-        })
-    }
-}
-
-/// The check of a hash's form before the first login.
-trait Checked: Sized {
-    fn from_str_checked(text: &str) -> Option<Self>;
-}
-
-impl Checked for bcrypt::HashParts {
-    fn from_str_checked(text: &str) -> Option<bcrypt::HashParts> {
-        text.parse().ok()
-    }
-}
-
-impl Tls {
-    fn load(self, base: &Path) -> Result<Arc<ServerConfig>, WebConfigError> {
-        self.refuse_unusable()?;
-        let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) else {
-            return setting("tls_server_config needs both cert_file and key_file");
-        };
-        let (cert, key) = (base.join(cert), base.join(key));
-        let chain = certificates(&cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&key)?)
-            .map_err(|source| WebConfigError::Pem { path: key, source })?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let wanted = self.versions()?;
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&wanted)
-            .map_err(|error| WebConfigError::Tls(Box::new(error)))?;
-        let kind = self.client_auth_type.as_deref().unwrap_or("NoClientCert");
-        let builder = match (kind, &self.client_ca_file) {
-            ("NoClientCert" | "", None) => builder.with_no_client_auth(),
-            ("RequireAndVerifyClientCert" | "VerifyClientCertIfGiven", Some(ca)) => {
-                let mut roots = rustls::RootCertStore::empty();
-                for certificate in certificates(&base.join(ca))? {
-                    roots
-                        .add(certificate)
-                        .map_err(|error| WebConfigError::Tls(Box::new(error)))?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = match kind {
-                    "VerifyClientCertIfGiven" => verifier.allow_unauthenticated(),
-                    _ => verifier,
-                };
-                let verifier = verifier
-                    .build()
-                    .map_err(|error| WebConfigError::Tls(Box::new(error)))?;
-                builder.with_client_cert_verifier(verifier)
-            }
-            (kind, ca) => {
-                let with = if ca.is_some() { "with" } else { "without" };
-                return setting(&format!(
-                    "client_auth_type {kind} {with} client_ca_file cannot be used; give NoClientCert, or RequireAndVerifyClientCert or VerifyClientCertIfGiven with a CA"
-                ));
-            }
-        };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(|error| WebConfigError::Tls(Box::new(error)))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
-
-    /// Settings that would make the server weaker or stricter than asked if they were ignored.
-    fn refuse_unusable(&self) -> Result<(), WebConfigError> {
-        let unusable = [
-            ("cipher_suites", self.cipher_suites.is_empty()),
-            ("curve_preferences", self.curve_preferences.is_empty()),
-            ("client_allowed_sans", self.client_allowed_sans.is_empty()),
-        ];
-        match unusable.iter().find(|(_, is_empty)| !is_empty) {
-            Some((name, _)) => setting(&format!(
-                "{name} cannot be set here: rustls has only safe suites and curves, and checks no names of clients; leave it out"
-            )),
-            None => Ok(()),
-        }
-    }
-
-    fn versions(&self) -> Result<Vec<&'static rustls::SupportedProtocolVersion>, WebConfigError> {
-        let number = |name: &Option<String>, default| match name.as_deref() {
-            None | Some("") => Ok(default),
-            Some("TLS12") => Ok(12),
-            Some("TLS13") => Ok(13),
-            Some("TLS10" | "TLS11") => Ok(11),
-            Some(other) => setting(&format!(
-                "TLS version {other} is not known; give TLS12 or TLS13"
-            )),
-        };
-        let (least, most) = (
-            number(&self.min_version, 12)?,
-            number(&self.max_version, 13)?,
+        let mut problems = Vec::new();
+        problems.extend(file.basic_auth_users.iter().filter_map(refused_user));
+        problems.extend(
+            file.http_server_config
+                .headers
+                .iter()
+                .filter_map(refused_header),
         );
-        let all = [(12, &TLS12), (13, &TLS13)];
-        let wanted: Vec<_> = all
-            .into_iter()
-            .filter(|(version, _)| (least..=most).contains(version))
-            .map(|(_, version)| version)
-            .collect();
-        if wanted.is_empty() {
-            return setting("no TLS version is left between min_version and max_version");
+        let rate = file.rate_limit.rate();
+        problems.extend(rate.as_ref().err().cloned());
+        let tls = &file.tls_server_config;
+        files.extend(tls.files().map(|file| Stamp::of(base.join(file))));
+        let tls = match tls.is_unset() {
+            true => Ok(None),
+            false => tls.load(base).map(Some),
+        };
+        problems.extend(tls.as_ref().err().into_iter().flatten().cloned());
+        match (tls, rate) {
+            (Ok(tls), Ok(rate)) if problems.is_empty() => Ok(WebConfig {
+                tls,
+                rate,
+                users: file.basic_auth_users,
+                headers: file.http_server_config.headers,
+                files,
+            }),
+            _ => Err(WebConfigError::Unusable {
+                path: path.to_path_buf(),
+                problems,
+            }),
         }
-        Ok(wanted)
     }
 }
 
-fn setting<T>(what: &str) -> Result<T, WebConfigError> {
-    Err(WebConfigError::Setting {
-        what: what.to_owned(),
+fn refused_user((user, hash): (&String, &String)) -> Option<String> {
+    let is_hash = hash.parse::<bcrypt::HashParts>().is_ok();
+    (!is_hash).then(|| {
+        format!("the password of user {user} is not a bcrypt hash; make one with `htpasswd -nBC 10 {user}`")
     })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebConfigError> {
-    let text = read(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    all.map_err(|source| WebConfigError::Pem {
-        path: path.to_path_buf(),
-        source,
-    })
+/// As exporter-toolkit: only these headers, so that nobody breaks the page for its readers.
+fn refused_header((name, value): (&String, &String)) -> Option<String> {
+    match HEADERS.iter().find(|(known, _)| known == name) {
+        None => Some(format!("header {name} cannot be set")),
+        Some((_, values)) if !values.is_empty() && !values.contains(&value.as_str()) => {
+            Some(format!(
+                "header {name} cannot be {value:?}; give {}",
+                values.join(" or ")
+            ))
+        }
+        Some(_) => None,
+    }
+}
+
+impl RateLimit {
+    fn rate(&self) -> Result<Option<Rate>, String> {
+        let interval = match &self.interval {
+            None => Duration::ZERO,
+            Some(Interval::Nanos(nanos)) => Duration::from_nanos(*nanos),
+            Some(Interval::Text(text)) => go_duration(text)
+                .ok_or_else(|| format!("rate_limit: {text:?} is no interval such as 1s"))?,
+        };
+        let burst = u32::try_from(self.burst)
+            .map_err(|_| format!("rate_limit: burst {} is no number of requests", self.burst))?;
+        Ok((!interval.is_zero()).then_some(Rate { interval, burst }))
+    }
 }
 
 /// Reads a file as far as a sensible one goes: `/dev/zero` or a pipe in its place must neither eat
 /// the memory nor hang the server.
-fn read(path: &Path) -> Result<Vec<u8>, WebConfigError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, WebConfigError> {
     read_once(path.to_path_buf()).map_err(|error| WebConfigError::Read {
         path: path.to_path_buf(),
         source: match error.errno() {
@@ -298,29 +262,59 @@ mod tests {
         let cases = [
             (String::new(), Ok(0)),
             (format!("basic_auth_users:\n  ann: {hash}\n"), Ok(1)),
-            (
-                "basic_auth_users:\n  ann: plain\n".to_owned(),
-                Err("setting"),
-            ),
+            ("rate_limit: {interval: 1s, burst: 5}\n".to_owned(), Ok(0)),
+            ("rate_limit: {interval: 0, burst: 0}\n".to_owned(), Ok(0)),
             ("nonsense: 1\n".to_owned(), Err("format")),
+            ("rate_limit: {interval: soon}\n".to_owned(), Err("unusable")),
             (
-                "tls_server_config:\n  cert_file: a\n".to_owned(),
-                Err("setting"),
+                "rate_limit: {interval: 1s, burst: -1}\n".to_owned(),
+                Err("unusable"),
             ),
             (
-                "tls_server_config:\n  cert_file: a\n  key_file: b\n".to_owned(),
-                Err("read"),
+                "http_server_config: {headers: {Content-Type: a}}\n".to_owned(),
+                Err("unusable"),
             ),
             (
-                "tls_server_config:\n  cert_file: a\n  key_file: b\n  cipher_suites: [X]\n"
-                    .to_owned(),
-                Err("setting"),
+                "tls_server_config: {client_allowed_sans: [a], cert: c, key: k}\n".to_owned(),
+                Err("unusable"),
             ),
         ];
         for (text, want) in cases {
             std::fs::write(&path, &text).unwrap();
             let got = WebConfig::load(&path).map(|config| config.users.len());
             assert_eq!(got.map_err(|error| error.kind()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_that_cannot_be_used_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.yml");
+        let text = "\
+basic_auth_users: {ann: plain}
+http_server_config: {headers: {X-Frame-Options: foo}}
+rate_limit: {interval: soon}
+tls_server_config:
+  cert_file: a
+  min_version: TLS14
+  cipher_suites: [TLS_NULL]
+  curve_preferences: [CurveP257]
+  client_auth_type: Perhaps
+";
+        std::fs::write(&path, text).unwrap();
+        let said = WebConfig::load(&path).unwrap_err().to_string();
+        for part in [
+            "user ann",
+            "X-Frame-Options",
+            "soon",
+            "cannot read",
+            "key_file",
+            "TLS14",
+            "TLS_NULL",
+            "CurveP257",
+            "Perhaps",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
         }
     }
 }

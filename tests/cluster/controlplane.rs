@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -15,6 +14,7 @@ use crate::binaries::component;
 use crate::node;
 use crate::pki::Pki;
 use crate::process::{Process, until};
+use crate::seats::Seat;
 
 /// The control plane's address, and the nodes' gateway (TEST-NET-2: routed nowhere).
 pub const ADDRESS: &str = "198.51.100.1";
@@ -48,7 +48,7 @@ impl ControlPlane {
     pub fn start(name: &str) -> Self {
         // Outside, where modules and packages can still be fetched if this machine lacks them.
         component("etcd");
-        let seat = Seat::take();
+        let seat = Seat::take(name);
         enter_own_network();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}"));
         // What an earlier, failed run left to be read.
@@ -138,7 +138,7 @@ impl ControlPlane {
 
     /// A number that no other control plane of this process has now.
     pub fn seat(&self) -> usize {
-        self.seat.0
+        self.seat.number()
     }
 
     /// A caller in group `system:masters`.
@@ -228,39 +228,6 @@ impl Drop for ControlPlane {
         } else if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("cannot remove {}: {error}", self.dir.display());
         }
-    }
-}
-
-/// The right to run a control plane: half a gigabyte and a core each, so there are only as many at
-/// once as the machine carries, however many tests the runner starts.
-struct Seat(usize);
-
-static TAKEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-static FREED: Condvar = Condvar::new();
-
-impl Seat {
-    fn take() -> Self {
-        // The side-by-side test needs two.
-        let seats = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = FREED
-            .wait_while(taken, |taken| taken.len() >= seats)
-            .unwrap_or_else(PoisonError::into_inner);
-        let free = (0..seats)
-            .find(|seat| !taken.contains(seat))
-            .expect("one is free");
-        taken.push(free);
-        Self(free)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        TAKEN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|seat| *seat != self.0);
-        FREED.notify_all();
     }
 }
 

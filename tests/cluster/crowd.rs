@@ -10,15 +10,17 @@ use tempfile::TempDir;
 
 use crate::api::Caller;
 use crate::audit::{Call, micros};
+use crate::cable::{Cable, Loss};
 use crate::controlplane::ControlPlane;
 use crate::fairness::{self, Scenery};
 use crate::fleet::{Agent, CONFIG_MAPS, LEASES};
 use crate::history;
 use crate::patients::{MENDED_WITHIN, Patient};
 use crate::process::until;
-use crate::relay::Relay;
+use crate::relay::{Relay, Way};
 use crate::rights::{granted, used};
 use crate::troubles::Troubles;
+use crate::wait::{eventually, so};
 use crate::{invariants, steps};
 
 /// The agents of a test.
@@ -49,6 +51,9 @@ pub struct Member {
 
 /// How many agents are started before one of them has looked at its host.
 const AT_ONCE: usize = 10;
+/// Of so many agents one is on a network of its own, and its way to the server is a cable. (Prime to the number of zones and
+/// pools, so that they are in all of them.)
+const CABLED: usize = 5;
 
 /// The caps of a crowd: 3 at once, at most 2 of them in one zone or pool.
 pub fn caps() -> Value {
@@ -113,13 +118,62 @@ impl Crowd {
         let domains = vec![format!("zone-{zone}"), format!("pool-{pool}")];
         self.scenery.domains.insert(node.clone(), domains);
         let agent = Agent::join_labelled(&self.plane, &node, &labels);
-        let url = Relay::url(number);
-        let kubeconfig = self.plane.pki().relayed_kubeconfig(&agent.token, &url);
+        let cable = number
+            .is_multiple_of(CABLED)
+            .then(|| Cable::lay(number, self.plane.dir()));
+        let pki = self.plane.pki();
+        let kubeconfig = match cable {
+            Some(_) => pki.token_kubeconfig(&agent.token),
+            None => pki.relayed_kubeconfig(&agent.token, &Relay::url(number)),
+        };
         let notes = json!({ "nodemend.io/mode": "auto", "nodemend.io/allow": "restart" });
-        let asleep =
+        let mut asleep =
             Patient::prepare_in(self.hosts.path(), &self.plane, agent, &notes, &kubeconfig);
         asleep.fall_sick();
+        if let Some(cable) = cable {
+            asleep.connect(cable);
+        }
         asleep
+    }
+
+    /// Nothing gets from this agent to the server or back; in words how that was done.
+    pub fn cut_off(&self, number: usize) -> &'static str {
+        match &self.members[number].patient.cable {
+            Some(cable) => {
+                cable.lose(Loss::Both);
+                "cable pulled"
+            }
+            None => {
+                self.relay.set(number, Way::Cut);
+                "cut off"
+            }
+        }
+    }
+
+    /// This agent's way to the server is slow by `delay`, or, where it is a cable, carries one way only; in words which.
+    pub fn hamper(&self, number: usize, delay: Duration) -> &'static str {
+        match &self.members[number].patient.cable {
+            Some(cable) if number.is_multiple_of(2) => {
+                cable.lose(Loss::Answers);
+                "deaf"
+            }
+            Some(cable) => {
+                cable.lose(Loss::Calls);
+                "mute"
+            }
+            None => {
+                self.relay.set(number, Way::Slow(delay));
+                "slowed down"
+            }
+        }
+    }
+
+    /// This agent's way to the server is as it was at first.
+    pub fn reconnect(&self, number: usize) {
+        match &self.members[number].patient.cable {
+            Some(cable) => cable.mend(),
+            None => self.relay.set(number, Way::Open),
+        }
     }
 
     /// Reports the pods of the DaemonSet as running, as the kubelets of these nodes would: agents that are away are a reason to
@@ -393,15 +447,13 @@ fn a_crowd_keeps_every_invariant_whatever_is_killed_paused_cut_off_or_slow() {
     let mut troubles = Troubles::draw(seed, crowd.members.len());
     let limit = 2 * limit(crowd.members.len());
     let began = Instant::now();
-    while !(troubles.are_over() && crowd.count_sick() == 0) {
-        troubles.go_on(&mut crowd);
-        assert!(
-            began.elapsed() < limit,
-            "not within {limit:?}, NODEMEND_SEED={seed}: {troubles}\nwithout a reason: {:?}",
-            crowd.without_a_reason()
-        );
-        // Troubles come by the clock.
-        std::thread::sleep(Duration::from_millis(200));
+    let ended = eventually("the troubles are over", limit, || {
+        let sick = troubles.go_on(&mut crowd);
+        so(troubles.are_over() && sick == 0, || format!("{sick} sick"))
+    });
+    if let Err(late) = ended {
+        let silent = crowd.without_a_reason();
+        panic!("{late:#}, NODEMEND_SEED={seed}: {troubles}\nwithout a reason: {silent:?}");
     }
     until("who fell sick again is well again", limit, || {
         let mut present = crowd.members.iter().filter(|member| !member.is_removed);

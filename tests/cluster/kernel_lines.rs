@@ -11,7 +11,7 @@ use crate::controlplane::ControlPlane;
 use crate::flagship::{audit, node_with_agent, phase};
 use crate::node::Node;
 use crate::pods::image_of;
-use crate::process::until;
+use crate::process::{throughout, until};
 
 const RUNNING_WITHIN: Duration = Duration::from_secs(60);
 /// The journal is read every 2 s, the signature is judged every second.
@@ -84,12 +84,9 @@ fn a_line_of_the_kernel_counts_in_a_pod_and_what_a_container_says_in_its_name_do
         ways.iter().all(|way| journal.contains(way.as_str()))
     });
     eprintln!("in the journal:\n{}", journal(&node, &line));
-    std::thread::sleep(IGNORED_FOR);
-    assert!(
-        opened(&node).is_empty(),
-        "believed a container: {:#?}",
-        opened(&node)
-    );
+    throughout("no container is believed", IGNORED_FOR, || {
+        opened(&node).is_empty()
+    });
 
     let beaten = Beaten::new(&bridge);
     until("the kernel's own line opens a case", SEEN_WITHIN, || {

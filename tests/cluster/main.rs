@@ -4,9 +4,9 @@
 //! builds the control plane (about five minutes), later ones take it from the user's cache.
 //!
 //! In the order of use: `binaries` the control plane's programs and their cache, `process` one
-//! supervised child, `pki` certificates, `controlplane` all of it together, `api` one caller,
-//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `relay` an agent's own way to the server, `patients` hosts that
-//! fall sick, `troubles` what is done to them; `invariants`, `steps`, `history` and `fairness` the
+//! supervised child, `seats` how many control planes there may be, `pki` certificates, `controlplane` all of it together, `api` one caller,
+//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `relay`, `cable` and `liar` an agent's own way to the server, `patients`
+//! hosts that fall sick, `troubles` what is done to them; `invariants`, `steps`, `history` and `fairness` the
 //! checkers of what was written; then the tests.
 
 #![allow(
@@ -17,9 +17,11 @@
 )]
 
 mod agents;
+mod answers;
 mod api;
 mod audit;
 mod binaries;
+mod cable;
 mod controlplane;
 mod crowd;
 mod fairness;
@@ -31,9 +33,11 @@ mod hostile;
 mod image;
 mod invariants;
 mod kernel_lines;
+mod liar;
 mod manifests;
 mod matrix;
 mod node;
+mod partitions;
 mod patients;
 mod people;
 mod pki;
@@ -43,6 +47,7 @@ mod qemu;
 mod relay;
 mod restarts;
 mod rights;
+mod seats;
 mod server;
 mod steps;
 mod teardown;
@@ -51,5 +56,4 @@ mod troubles;
 
 // Shared with the lab of single nodes; `node` needs it for that lab's cgroups.
 #[path = "../lab/wait.rs"]
-#[allow(dead_code, reason = "the other lab waits in more ways")]
 mod wait;

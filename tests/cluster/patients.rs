@@ -8,11 +8,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::binaries::agent;
+use crate::cable::Cable;
 use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
 
-const SETTING: &str = "proc/sys/net/ipv4/ip_forward";
+/// The setting that is well as declared and sick as small as this; both are small beside what makes a released signature speak.
+const KEY: &str = "net.netfilter.nf_conntrack_max";
+const SETTING: &str = "proc/sys/net/netfilter/nf_conntrack_max";
+const DECLARED: &str = "262144";
+const SMALL: &str = "2000";
+const IN_USE: &str = "1000";
+/// Free share of the table above which a node is well.
+const ENOUGH: &str = "0.75";
 /// How long a loaded machine may take over detection, slot, step and soak.
 pub const MENDED_WITHIN: Duration = Duration::from_secs(240);
 
@@ -22,6 +30,8 @@ pub struct Patient {
     pub agent: Agent,
     /// The process.
     pub process: Process,
+    /// The cable to the server, if its agent is on a network of its own.
+    pub cable: Option<Cable>,
     root: PathBuf,
     state: PathBuf,
 }
@@ -62,6 +72,7 @@ impl Patient {
             agent,
             home,
             logs: plane.dir().to_owned(),
+            cable: None,
         };
         asleep.furnish(kubeconfig);
         asleep
@@ -69,7 +80,13 @@ impl Patient {
 
     /// Makes the setting drift.
     pub fn fall_sick(&self) {
-        fs::write(self.root.join(SETTING), "0\n").expect("the fixture can be written");
+        fs::write(self.root.join(SETTING), SMALL).expect("the fixture can be written");
+    }
+
+    /// Puts a file into the home of the agent: `root/` is its host.
+    pub fn put(&self, file: &str, text: &str) {
+        let home = self.root.parent().expect("the host lies in a home");
+        fs::write(home.join(file), text).expect("the fixture can be written");
     }
 
     /// Whether the setting is as declared.
@@ -77,7 +94,7 @@ impl Patient {
         fs::read_to_string(self.root.join(SETTING))
             .expect("the fixture can be read")
             .trim()
-            == "1"
+            == DECLARED
     }
 
     /// Whether the setting is as declared and a run that made it so is over.
@@ -128,14 +145,13 @@ pub struct Asleep {
     agent: Agent,
     home: PathBuf,
     logs: PathBuf,
+    cable: Option<Cable>,
 }
 
 impl Asleep {
     fn furnish(&self, kubeconfig: &str) {
         let home = &self.home;
         for folder in [
-            "root/etc/sysctl.d",
-            "root/proc/sys/net/ipv4",
             "root/proc/sys/kernel/random",
             "state",
             "run",
@@ -143,12 +159,8 @@ impl Asleep {
         ] {
             fs::create_dir_all(home.join(folder)).expect("a writable directory");
         }
-        let (playbook, digest) = impatient_playbook();
-        self.put(
-            "root/etc/sysctl.d/50-forward.conf",
-            "net.ipv4.ip_forward = 1\n",
-        );
-        self.put(&format!("root/{SETTING}"), "1\n");
+        self.put(&format!("root/{SETTING}"), DECLARED);
+        self.put("root/proc/sys/net/netfilter/nf_conntrack_count", IN_USE);
         self.put(
             "root/proc/sys/kernel/random/boot_id",
             "00000000-0000-4000-8000-000000000001\n",
@@ -157,7 +169,14 @@ impl Asleep {
             "signatures/kernel-sysctl-drift.yaml",
             &impatient_signature(),
         );
-        self.put("playbooks/sysctl-restore/1.0.1.yaml", &playbook);
+        self.prescribe(&impatient_playbook());
+        self.put("kubeconfig", kubeconfig);
+    }
+
+    /// Lets the agent mend by this playbook alone.
+    pub fn prescribe(&self, playbook: &str) {
+        let (home, digest) = (&self.home, digest(playbook));
+        self.put("playbooks/sysctl-restore/1.0.1.yaml", playbook);
         let config = format!(
             "limits: {{ mode: auto, allow: restart }}\nsignatures: {{ dir: {} }}\nplaybooks: {{ dir: {} }}\n\
              trust: {{ digests: [{digest}] }}\nattempts: {{ cooldown: 5s }}\n",
@@ -165,7 +184,11 @@ impl Asleep {
             home.join("playbooks").display()
         );
         self.put("config.yaml", &config);
-        self.put("kubeconfig", kubeconfig);
+    }
+
+    /// Puts the agent on a network of its own at the end of this cable.
+    pub fn connect(&mut self, cable: Cable) {
+        self.cable = Some(cable);
     }
 
     /// Puts a file into the home of the agent: `root/` is its host, `signatures/` its rules.
@@ -184,17 +207,21 @@ impl Asleep {
 
     /// Makes the setting drift, so that the agent finds it so.
     pub fn fall_sick(&self) {
-        self.put(&format!("root/{SETTING}"), "0\n");
+        self.put(&format!("root/{SETTING}"), SMALL);
     }
 
     /// Starts the agent.
     pub fn wake(self) -> Patient {
-        let argv = command(&self.home, &self.agent.node);
+        let mut argv = command(&self.home, &self.agent.node);
+        if let Some(cable) = &self.cable {
+            argv = cable.inside(&argv);
+        }
         let name = format!("agent-{}", self.agent.node);
         Patient {
             process: Process::start(&name, argv, &self.logs),
             root: self.home.join("root"),
             state: self.home.join("state"),
+            cable: self.cable,
             agent: self.agent,
         }
     }
@@ -219,22 +246,25 @@ fn command(home: &Path, node: &str) -> Vec<String> {
     argv
 }
 
-/// The released signature, confirmed by the first check: its probe looks once a minute.
+/// The released signature's name for a setting whose effect another probe sees, four times a minute instead of once: a connection
+/// table that is smaller than declared. Confirmed by the first check.
 fn impatient_signature() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/signatures/kernel/kernel-sysctl-drift.yaml");
     let text = fs::read_to_string(released).expect("the released signature");
-    let (head, cases) = text.split_once("\ncases:").expect("it has cases");
-    assert!(head.contains("for: 2 checks") && !cases.is_empty());
-    format!(
-        "{}\ncases:\n  - name: differs\n    given: {{ kernel.sysctl.matches: {{ x: [no] }} }}\n    expect: present\n",
-        head.replace("for: 2 checks", "for: 1 check")
-    )
+    let mut signature: Value = serde_saphyr::from_str(&text).expect("a signature is YAML");
+    signature["when"] = json!(format!("signal(\"headroom.conntrack\") < {ENOUGH}"));
+    signature["for"] = json!("1 check");
+    signature["evidence"] = json!(["{{ signal(\"headroom.conntrack\") }} of the table is free"]);
+    signature["cases"] =
+        json!([{ "name": "small", "given": { "headroom.conntrack": [0.5] }, "expect": "present" }]);
+    let keys = signature.as_object_mut().expect("a signature is a map");
+    keys.remove("each").expect("the released one has subjects");
+    signature.to_string()
 }
 
-/// The released playbook made disruptive, with a soak and a rest that a test can wait for, and the digest by which the
-/// configuration trusts it.
-fn impatient_playbook() -> (String, String) {
+/// The released playbook made disruptive, with a soak and a rest that a test can wait for.
+fn impatient_playbook() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let released = root.join("remediations/playbooks/sysctl-restore/1.0.0.yaml");
     let text = fs::read_to_string(released).expect("the released playbook");
@@ -242,12 +272,53 @@ fn impatient_playbook() -> (String, String) {
         .replace("version: 1.0.0", "version: 1.0.1")
         .replace("disruption: none", "disruption: restart")
         .replace("cooldown: 10m", "cooldown: 5s")
-        .replace("soak: 5m", "soak: 5s");
-    for word in ["1.0.1", "soak: 5s", "disruption: restart", "cooldown: 5s"] {
+        .replace("soak: 5m", "soak: 5s")
+        .replace("'{{subject}}'", KEY)
+        .replace(
+            "'{{ signal(\"kernel.sysctl.wanted\") }}'",
+            &format!("'{DECLARED}'"),
+        );
+    for word in [
+        "1.0.1",
+        "soak: 5s",
+        "disruption: restart",
+        "cooldown: 5s",
+        &format!("key: {KEY}, value: '{DECLARED}'"),
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    let digest = digest(&text);
-    (text, digest)
+    text
+}
+
+/// What a playbook waits for that a test decides on.
+pub struct Gate {
+    /// In the home of the agent.
+    pub file: &'static str,
+    /// It waits.
+    pub closed: &'static str,
+    /// It goes on.
+    pub open: &'static str,
+}
+
+/// File handles in use, free ones, and most: a run goes on once most of them are free, which is seen within 15 s.
+pub const WAITS: Gate = Gate {
+    file: "root/proc/sys/fs/file-nr",
+    closed: "500\t0\t1000\n",
+    open: "100\t0\t1000\n",
+};
+
+/// The same playbook that does its step, waits at [`WAITS`], and does it again.
+pub fn waiting_playbook() -> String {
+    let playbook = impatient_playbook();
+    let known = playbook.lines().find(|line| line.contains("write_sysctl"));
+    let known = known
+        .expect("the released playbook has one step")
+        .to_owned();
+    let gate = r#"signal("headroom.file_handles") > 0.7"#;
+    let always = r#"signal("headroom.file_handles") >= 0.0"#;
+    let wait = format!("  - wait_until: {{ condition: '{gate}', within: 10m, if: '{always}' }}");
+    let again = known.replace(" }", &format!(", if: '{always}' }}"));
+    playbook.replace(&known, &[known.as_str(), &wait, &again].join("\n"))
 }
 
 /// The identity of a playbook: SHA-256 over the canonical JSON of the document.

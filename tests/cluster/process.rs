@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::wait::{self, eventually, so};
+
 /// A running program with its output in a file.
 pub struct Process {
     name: String,
@@ -61,13 +63,13 @@ impl Process {
 
     /// Waits until it has ended by itself, and kills it if it has not after `limit`.
     pub fn end_within(&mut self, limit: Duration) {
-        let start = Instant::now();
-        while let Some(child) = self.child.as_mut() {
-            if !matches!(child.try_wait(), Ok(None)) || start.elapsed() > limit {
-                self.kill();
-            } else {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        if let Some(child) = self.child.as_mut() {
+            let ended = eventually("it ends by itself", limit, || {
+                so(!matches!(child.try_wait(), Ok(None)), || "it runs".into())
+            });
+            // One that did not is killed all the same.
+            drop(ended);
+            self.kill();
         }
     }
 
@@ -145,9 +147,17 @@ impl Drop for Process {
 /// This waits for other programs, whose time cannot be injected.
 pub fn until(what: &str, limit: Duration, mut claim: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
-    while !claim() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(50));
+    let held = eventually(what, limit, || so(claim(), || "not so".to_owned()));
+    if let Err(late) = held {
+        panic!("{late:#}");
     }
     start.elapsed()
+}
+
+/// Asks `claim` for the whole of `span`, and fails the test with `what` as soon as it does not hold: for what must *not* happen.
+pub fn throughout(what: &str, span: Duration, mut claim: impl FnMut() -> bool) {
+    let held = wait::throughout(what, span, || so(claim(), || "not so".to_owned()));
+    if let Err(broken) = held {
+        panic!("{broken:#}");
+    }
 }

@@ -8,7 +8,7 @@ use crate::controlplane::ControlPlane;
 use crate::flagship::{STANDARD, install_agent, opt_in};
 use crate::matrix::case::lease;
 use crate::node::qemu::Machine;
-use crate::process::until;
+use crate::process::{throughout, until};
 
 const HOUR: i64 = 3_600;
 /// Longer than a slot's hold of 60 s and than three checks of every probe that judges.
@@ -32,17 +32,16 @@ fn a_clock_set_forward_and_back_opens_no_case_and_breaks_no_hold() {
 
     for step in [HOUR, -HOUR] {
         set_clock(&node, step);
-        std::thread::sleep(LONG_ENOUGH);
+        throughout("the clock alone is no fault", LONG_ENOUGH, || {
+            opened(&node).is_empty()
+        });
     }
-    assert_eq!(
-        opened(&node),
-        Vec::<String>::new(),
-        "the clock alone is no fault"
-    );
 
     // The signature's hold is 45 s, the slot's 60 s, the playbook's soak 120 s.
     node.shell("systemctl kill --kill-whom=main --signal=STOP containerd.service");
-    std::thread::sleep(Duration::from_secs(20));
+    throughout("no case before its hold", Duration::from_secs(20), || {
+        opened(&node).is_empty()
+    });
     set_clock(&node, HOUR);
     until("the case is opened all the same", MENDED_WITHIN, || {
         !opened(&node).is_empty()
@@ -53,7 +52,9 @@ fn a_clock_set_forward_and_back_opens_no_case_and_breaks_no_hold() {
     });
     for step in [HOUR, -HOUR] {
         set_clock(&node, step);
-        std::thread::sleep(Duration::from_secs(30));
+        throughout("no other case is opened", Duration::from_secs(30), || {
+            opened(&node) == ["runtime-unresponsive"]
+        });
     }
     until("the run is closed", MENDED_WITHIN, || {
         !told(&node, "run-closed").is_empty()

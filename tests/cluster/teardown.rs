@@ -54,7 +54,7 @@ fn a_lab_whose_test_is_killed_leaves_no_process_behind() {
 #[test]
 #[ignore = "a part of another test, which kills it"]
 fn a_lab_that_waits_for_its_end() {
-    let plane = ControlPlane::start_for_nodes("killed");
+    let plane = ControlPlane::start_for_nodes("torn-down");
     let images = tempfile::tempdir().expect("a temporary directory");
     pause_image(images.path(), "localhost/pause:1", "pause");
     let mut node = Node::boot(&plane, 81, images.path());

@@ -11,7 +11,7 @@ use crate::crowd::{now, share};
 use crate::fleet::{Agent, CONFIG_MAPS, EVENTS};
 use crate::matrix::case::Scene;
 use crate::patients::{Asleep, MENDED_WITHIN, Patient};
-use crate::process::until;
+use crate::process::{throughout, until};
 
 const AGENTS: usize = 4;
 const LINES: usize = 9;
@@ -154,7 +154,12 @@ fn a_kernel_line_is_a_condition_on_the_server_within_milliseconds() {
     for line in 0..LINES {
         for agent in 0..AGENTS {
             kernel.say(&format!("link add {} type bridge", name(agent, line)));
-            std::thread::sleep(BETWEEN_LINES);
+            throughout("the agents run", BETWEEN_LINES, || {
+                readers
+                    .iter_mut()
+                    .for_each(|one| one.process.ensure_alive());
+                true
+            });
             said.push((agent, line, kernel.speak(&name(agent, line))));
         }
     }
@@ -236,6 +241,12 @@ fn flips_of_the_own_node_are_counted_from_the_watch_and_open_a_case() {
     let scene = Scene::new("flips");
     let mut patient = Patient::admit(&scene.plane, "node-f", &json!({}));
     await_state(&scene, &mut patient, "healthy");
+    // It tells its state when it has read its Node, which is before it watches it.
+    until("the watch is open", MENDED_WITHIN, || {
+        let requests = scene.plane.audit().requests();
+        let mut watches = requests.iter().filter(|call| call.verb == "watch");
+        watches.any(|call| call.node.as_deref() == Some("node-f"))
+    });
     let path = format!("{}/status", patient.agent.node_path());
     for ready in ["False", "True", "False", "True"] {
         assert!(patient.told("case-opened").is_empty() || ready == "True");
@@ -310,10 +321,12 @@ fn idle_agents_ask_the_server_for_nothing_after_their_start() {
     let started = asked();
     assert!(started >= 5 * idle.len(), "the counter counts: {started}");
     // A minute is what the server waits between bookmarks, and what the slowest probe waits: three of them.
-    std::thread::sleep(Duration::from_secs(180));
-    for patient in &mut idle {
-        patient.process.ensure_alive();
-    }
+    throughout("the agents run", Duration::from_secs(180), || {
+        for patient in &mut idle {
+            patient.process.ensure_alive();
+        }
+        true
+    });
     let requests = scene.plane.audit().requests();
     let mut of_agents: Vec<&Call> = requests.iter().filter(|call| call.node.is_some()).collect();
     let later = of_agents.split_off(started);

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, Member, caps, now};
 use crate::fleet::CONFIG_MAPS;
-use crate::relay::Way;
 
 /// Longer than a write proves a slot (60 s).
 const STOPPED: (u64, u64) = (65, 75);
@@ -107,8 +106,8 @@ impl Troubles {
         self.plan.is_empty() && self.ends.is_empty() && self.storm.is_none()
     }
 
-    /// Ends what is due to end and begins what is due to begin.
-    pub fn go_on(&mut self, crowd: &mut Crowd) {
+    /// Ends what is due to end and begins what is due to begin; how many nodes are sick.
+    pub fn go_on(&mut self, crowd: &mut Crowd) -> usize {
         let due: Vec<_> = self
             .ends
             .extract_if(.., |(at, _, _)| *at <= Instant::now())
@@ -131,6 +130,7 @@ impl Troubles {
                 self.trouble_all(crowd, trouble.expect("it was due"));
             }
         }
+        sick
     }
 
     fn is_server_away(&self) -> bool {
@@ -189,31 +189,28 @@ impl Troubles {
         let Some(trouble) = self.deck.pop() else {
             return;
         };
-        let process = &mut crowd.members[number].patient.process;
         match trouble {
             OfOne::Kill => {
                 self.count("killed");
-                process.kill();
+                crowd.members[number].patient.process.kill();
                 let span = self.seconds((1, 8));
                 self.until_after(span, End::Restart(number));
             }
             OfOne::Stop => {
                 self.count("stopped");
-                process.pause();
+                crowd.members[number].patient.process.pause();
                 let span = self.seconds(STOPPED);
                 self.until_after(span, End::Continue(number));
             }
             OfOne::Cut => {
-                self.count("cut off");
-                crowd.relay.set(number, Way::Cut);
+                self.count(crowd.cut_off(number));
                 let span = self.seconds((10, 80));
                 self.until_after(span, End::Open(number));
             }
             OfOne::Slow => {
-                self.count("slowed down");
                 // Around the limit of a call, which is 5 s.
                 let delay = self.seconds((1, 4));
-                crowd.relay.set(number, Way::Slow(delay));
+                self.count(crowd.hamper(number, delay));
                 let span = self.seconds((20, 60));
                 self.until_after(span, End::Open(number));
             }
@@ -288,7 +285,7 @@ impl Troubles {
                 self.was_troubled(crowd, number, from);
             }
             End::Open(number) => {
-                crowd.relay.set(number, Way::Open);
+                crowd.reconnect(number);
                 self.was_troubled(crowd, number, from);
             }
             End::Server => {
@@ -401,11 +398,16 @@ impl fmt::Display for Troubles {
 }
 
 /// Numbers from a seed (splitmix64), the same on every machine.
-struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
+    /// Those of this seed.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `most`, which is not 0.
-    fn below(&mut self, most: usize) -> usize {
+    pub fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -117,9 +117,8 @@ async fn look(core: &Arc<Core>, plan: &Plan) -> JoinSet<&'static str> {
 }
 
 /// Ledger and audit record are on the disk before anything begins.
-async fn write_down(core: &Core, cleared: &Cleared, run: RunId) -> Result<(), String> {
-    let ledger = core.engine().ledger().cloned();
-    core.keep_now(ledger).await?;
+async fn write_down(core: &Arc<Core>, cleared: &Cleared, run: RunId) -> Result<(), String> {
+    core.keep_now().await.map_err(|why| why.to_string())?;
     let mut entry = Entry::of(RecordKind::Decided);
     entry.signature = Some(cleared.proposal().signature.clone());
     entry.playbook = Some(cleared.proposal().playbook.clone());

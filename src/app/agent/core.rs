@@ -2,20 +2,21 @@
 
 use super::cluster::ClusterSide;
 use super::face::{Control, ControlAnswer};
-use super::keeping::LedgerFile;
+use super::keeping::{LedgerFile, NotKept};
 use super::runs::Runs;
 use super::scribe::Scribe;
-use super::sight::{Nudge, Seen, Vision};
+use super::sight::{Nudge, Seen, Vision, chain};
+use super::store;
 use crate::app::config::Config;
 use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
-use crate::engine::{Command, Ending, Engine, Input, Ledger, RunNews};
+use crate::engine::{Command, Ending, Engine, Input, RunNews};
 use crate::executor::Rein;
 use crate::host::clock;
 use crate::policy::{Blocked, CaseId, Cleared, Mode, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
+use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,7 +72,7 @@ pub struct Core {
     /// Why nothing may start, by source.
     pub stops: Mutex<Vec<(&'static str, String)>>,
     /// Where metrics are served, once that is known.
-    pub listens: Mutex<Option<SocketAddr>>,
+    pub page: Mutex<Option<String>>,
 }
 
 impl Core {
@@ -107,7 +108,7 @@ impl Core {
             reins: watch::Sender::new(Rein::Go),
             cluster: None,
             stops: Mutex::new(Vec::new()),
-            listens: Mutex::new(None),
+            page: Mutex::new(None),
         }
     }
 
@@ -129,11 +130,8 @@ impl Core {
 
     /// Where metrics are served.
     pub fn metrics_url(&self) -> String {
-        let listens = self.listens.lock().unwrap_or_else(PoisonError::into_inner);
-        listens.map_or_else(
-            || "not served".to_owned(),
-            |address| format!("http://{address}/metrics"),
-        )
+        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        page.clone().unwrap_or_else(|| "not served".to_owned())
     }
 
     /// Obeys messages until nobody sends any more.
@@ -222,28 +220,20 @@ impl Core {
 
     /// Gives the engine an input and does what it says.
     pub async fn turn(self: &Arc<Self>, input: Input, news: &mpsc::Sender<Message>) {
-        let (commands, ledger) = {
+        let (commands, has_ledger) = {
             let mut engine = self.engine();
             let commands = engine.turn(clock::now(), input);
-            let wants_ledger = commands
-                .iter()
-                .any(|command| matches!(command, Command::Persist));
-            let ledger = if wants_ledger {
-                engine.ledger().cloned()
-            } else {
-                None
-            };
-            (commands, ledger)
+            (commands, engine.ledger().is_some())
         };
+        let persists = |command: &Command| matches!(command, Command::Persist);
+        let wants_ledger = has_ledger && commands.iter().any(persists);
         if let Some(side) = &self.cluster
             && !commands.is_empty()
         {
             side.changed.notify_one();
         }
         let mut is_kept = true;
-        if let Some(ledger) = ledger
-            && let Err(why) = self.ledger.write(ledger).await
-        {
+        if wants_ledger && let Err(why) = self.keep_now().await {
             is_kept = false;
             self.miss_ledger(why, news).await;
         }
@@ -258,18 +248,19 @@ impl Core {
         self.heed_disk(news).await;
     }
 
-    /// Writes the ledger, if there is one.
+    /// Writes the ledger as it is when its turn to be written has come: of two tasks that change it at once neither finds the
+    /// other's draft gone, and the newer one is what stays.
     ///
     /// # Errors
-    /// It is not on the disk.
-    pub async fn keep_now(&self, ledger: Option<Ledger>) -> Result<(), String> {
-        match ledger {
-            Some(ledger) => {
-                let kept = self.ledger.write(ledger).await;
-                kept.map_err(|why| why.to_string())
-            }
-            None => Err("there is no ledger".to_owned()),
-        }
+    /// It is not on the disk, or there is none.
+    pub async fn keep_now(self: &Arc<Self>) -> Result<(), NotKept> {
+        let core = Arc::clone(self);
+        let write = move || {
+            let ledger = core.engine().ledger().cloned();
+            let ledger = ledger.ok_or("there is no ledger")?;
+            store::write(core.ledger.path(), &ledger).map_err(|error| chain(&error))
+        };
+        self.ledger.carry_out(write).await
     }
 
     pub(super) async fn record(&self, entry: Entry) {
@@ -303,8 +294,9 @@ impl Core {
             "{}",
             kind.word()
         );
-        if let Some(side) = &self.cluster {
-            super::told::of_change(side, change);
+        if let (Some(side), Some(what)) = (&self.cluster, Happening::of_case(change, clock::now()))
+        {
+            side.happened(what);
         }
         let mut entry = Entry::of(kind);
         entry.case = case.id;
@@ -446,21 +438,19 @@ impl Core {
         reason: Option<&String>,
         news: &mpsc::Sender<Message>,
     ) -> ControlAnswer {
-        let (kept, ledger, opt_in) = {
+        let (kept, opt_in) = {
             let mut engine = self.engine();
             let kept = engine.set_pause(reason.cloned());
             let mut opt_in = engine.opt_in().clone();
             opt_in.pause = reason.map(|text| Arc::from(text.as_str()));
-            (kept, engine.ledger().cloned(), opt_in)
+            (kept, opt_in)
         };
         if !kept {
             return ControlAnswer::refused(
                 "the ledger cannot be used, so nothing starts anyway; see nodemend status",
             );
         }
-        if let Some(ledger) = ledger
-            && let Err(why) = self.ledger.write(ledger).await
-        {
+        if let Err(why) = self.keep_now().await {
             return ControlAnswer::refused(format!("the pause would not outlive the agent: {why}"));
         }
         self.apply_opt_in(opt_in, news).await;

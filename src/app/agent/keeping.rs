@@ -2,9 +2,6 @@
 
 use super::core::{Core, Message};
 use super::scribe::MAX_WRITE;
-use super::sight::chain;
-use super::store;
-use crate::engine::Ledger;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -49,17 +46,11 @@ impl LedgerFile {
         &self.path
     }
 
-    /// Writes the ledger, unless an earlier write is still under way.
+    /// Writes the ledger, unless an earlier write is late. `write` takes the ledger as it is when its turn has come.
     ///
     /// # Errors
     /// It is not on the disk.
-    pub async fn write(&self, ledger: Ledger) -> Result<(), NotKept> {
-        let path = self.path.clone();
-        let write = move || store::write(&path, &ledger).map_err(|error| chain(&error));
-        self.carry_out(write).await
-    }
-
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         write: impl FnOnce() -> Result<(), String> + Send + 'static,
     ) -> Result<(), NotKept> {
@@ -127,9 +118,7 @@ impl Core {
             _ => {}
         }
         if self.is_stopped(LEDGER_LATE) {
-            let ledger = self.engine().ledger().cloned();
-            let Some(ledger) = ledger else { return };
-            match self.ledger.write(ledger).await {
+            match self.keep_now().await {
                 Ok(()) => {
                     tracing::info!("the ledger is on the disk again; runs may start again");
                     Box::pin(self.go_on(LEDGER_LATE, news)).await;

@@ -9,6 +9,8 @@ mod face;
 mod idle_tests;
 mod instance;
 mod keeping;
+#[cfg(test)]
+mod ledger_tests;
 mod oracle;
 mod process;
 mod queue;

@@ -22,7 +22,9 @@ use crate::scrape::args::ScrapeArgs;
 use crate::scrape::http::MetricsRoute;
 use crate::scrape::page::ScrapePage;
 use crate::scrape::server::Server;
-use std::net::SocketAddr;
+use nix::errno::Errno;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -65,13 +67,16 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
     let (news, inbox) = mpsc::channel(INBOX);
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let route = metrics_route(&core, &args.scrape, &common.root)?;
-    let web_config = args.web_config.as_deref();
+    for flag in args.scrape.unbuilt() {
+        tracing::warn!(
+            "--{flag}: nodemend has no such collector, its families are not on the page (docs/metrics.md)"
+        );
+    }
     open_doors(
         &core,
         &news,
         route,
-        listen,
-        web_config,
+        (listen, args),
         world::run_dir(common),
         &mut tasks,
     )
@@ -166,17 +171,18 @@ async fn open_doors(
     core: &Arc<Core>,
     news: &mpsc::Sender<Message>,
     route: MetricsRoute,
-    listen: SocketAddr,
-    web_config: Option<&Path>,
+    (listen, args): (SocketAddr, &AgentArgs),
     run_dir: PathBuf,
     tasks: &mut JoinSet<&'static str>,
 ) -> Result<(), Vec<Problems>> {
-    let server = Server::new(Pages::showing(Arc::clone(core), route.clone()), web_config)
+    let pages = Pages::showing(Arc::clone(core), route.clone(), &args.telemetry_path);
+    let server = Server::new(pages, args.web_config.as_deref())
         .map_err(|error| world::refused("--web.config.file", &error))?;
-    match TcpListener::bind(listen).await {
+    match bind(listen).await {
         Ok(listener) => {
             let address = listener.local_addr().unwrap_or(listen);
-            *core.listens.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+            let url = format!("http://{address}{}", args.telemetry_path);
+            *core.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
             tasks.spawn(async move {
                 if let Err(error) = server.serve(listener).await {
                     tracing::error!(%error, "the metrics page is no longer served");
@@ -202,6 +208,17 @@ async fn open_doors(
         }
     }
     Ok(())
+}
+
+/// Listens; on all addresses of IPv4 where all of IPv6 are asked for and the kernel has none.
+async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(listen).await {
+        Err(error) if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
+            let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listen.port()));
+            TcpListener::bind(all).await
+        }
+        other => other,
+    }
 }
 
 async fn record_start(core: &Arc<Core>, plan: &Plan) {

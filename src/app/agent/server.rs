@@ -2,9 +2,9 @@
 
 use super::core::{Core, Message};
 use super::face::{Control, ControlAnswer};
-use crate::report::audit::{Filter, Reader};
+use crate::report::audit::Reader;
 use crate::report::metrics::Present;
-use crate::scrape::http::{Answer, MetricsRoute};
+use crate::scrape::http::{Answer, MetricsRoute, refusal};
 use crate::scrape::page::Contributor;
 use crate::scrape::server::Routes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -49,6 +50,8 @@ impl Contributor for OwnFamilies {
 const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to send its request's head.
 const MAX_HEAD: Duration = Duration::from_secs(10);
+/// Where the metrics page is, unless its door has another place for it.
+const METRICS: &str = "/metrics";
 /// The largest body of a control request.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 /// How many audit records one page holds.
@@ -59,6 +62,7 @@ const MAX_AUDIT_RECORDS: usize = 200;
 pub struct Pages {
     core: Arc<Core>,
     metrics: MetricsRoute,
+    metrics_path: Arc<str>,
     /// `None` on doors that take no orders.
     orders: Option<mpsc::Sender<Message>>,
 }
@@ -74,10 +78,11 @@ impl Routes for Pages {
 
 impl Pages {
     /// A door that only shows.
-    pub fn showing(core: Arc<Core>, metrics: MetricsRoute) -> Self {
+    pub fn showing(core: Arc<Core>, metrics: MetricsRoute, metrics_path: &str) -> Self {
         Self {
             core,
             metrics,
+            metrics_path: Arc::from(metrics_path),
             orders: None,
         }
     }
@@ -91,6 +96,7 @@ impl Pages {
         Self {
             core,
             metrics,
+            metrics_path: Arc::from(METRICS),
             orders: Some(orders),
         }
     }
@@ -100,14 +106,17 @@ impl Pages {
         let path = request.uri().path().to_owned();
         match (&method, path.as_str(), &self.orders) {
             (&Method::POST, "/api/v1/control", Some(orders)) => control(request, orders).await,
-            (&Method::GET, "/metrics", _) => {
+            (&Method::GET | &Method::HEAD, path, _) if path == &*self.metrics_path => {
                 let query = request.uri().query().unwrap_or_default();
                 self.metrics
                     .respond(&method, query, request.headers())
                     .await
             }
             (&Method::GET | &Method::HEAD, path, _) => self.show(path).await,
-            _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n"),
+            _ => refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are served here",
+            ),
         }
     }
 
@@ -126,7 +135,10 @@ impl Pages {
             "/api/v1/audit" => self.records(false).await,
             "/" => text(
                 StatusCode::OK,
-                "nodemend: /metrics /healthz /readyz /api/v1/{status,cases,signatures,runs,audit}\n",
+                &format!(
+                    "nodemend: {} /healthz /readyz /api/v1/{{status,cases,signatures,runs,audit}}\n",
+                    self.metrics_path
+                ),
             ),
             _ => text(StatusCode::NOT_FOUND, "not here; / lists what is\n"),
         }
@@ -137,14 +149,16 @@ impl Pages {
         let dir = self.core.audit_dir.clone();
         let read = tokio::task::spawn_blocking(move || {
             let lines = Reader::open(&dir).map_err(|error| error.to_string())?;
-            let wanted = Filter::default();
-            let mut records: Vec<_> = lines
-                .filter_map(|line| line.record.ok())
-                .filter(|record| wanted.wants(record) && (!runs_only || record.run.is_some()))
-                .collect();
-            let surplus = records.len().saturating_sub(MAX_AUDIT_RECORDS);
-            records.drain(..surplus);
-            Ok::<_, String>(records)
+            // Only the page is kept: the log may be larger than the agent's memory.
+            let mut newest = VecDeque::with_capacity(MAX_AUDIT_RECORDS);
+            let records = lines.filter_map(|line| line.record.ok());
+            for record in records.filter(|record| !runs_only || record.run.is_some()) {
+                if newest.len() == MAX_AUDIT_RECORDS {
+                    newest.pop_front();
+                }
+                newest.push_back(record);
+            }
+            Ok::<_, String>(newest)
         });
         match read.await {
             Ok(Ok(records)) => json(&records),

@@ -1,7 +1,7 @@
 //! `nodemend slot list` and `slot release`: for people with the rights.
 
 use crate::app::cli::{Common, Output, SlotCommand};
-use crate::app::{Exit, clusters};
+use crate::app::{Exit, clusters, world};
 use crate::document::{Place, Problems};
 use crate::host::cluster::{Call, Cluster, Fields, Resource, Verb};
 use crate::lease::SlotName;
@@ -29,16 +29,22 @@ struct Row {
 /// # Errors
 /// No way to the API server, its refusal, or an answer that cannot be understood.
 pub async fn run(common: &Common, command: &SlotCommand) -> Result<(String, Exit), Vec<Problems>> {
-    let (SlotCommand::List { access } | SlotCommand::Release { access, .. }) = command;
+    let (access, slot) = match command {
+        SlotCommand::List { access } => (access, None),
+        SlotCommand::Release { access, name } => {
+            (access, Some(name.parse::<SlotName>().map_err(refused)?))
+        }
+    };
+    let kubeconfig = access.kubeconfig.clone().or_else(world::kubectls_config);
     let (cluster, namespace) = clusters::connect(
-        access.kubeconfig.as_deref(),
+        kubeconfig.as_deref(),
         access.namespace.as_deref(),
         Arc::new(|_, _, _| {}),
     )
     .await?;
-    match command {
-        SlotCommand::List { .. } => list(common, &*cluster, &namespace).await,
-        SlotCommand::Release { name, .. } => release(&*cluster, &namespace, name).await,
+    match slot {
+        None => list(common, &*cluster, &namespace).await,
+        Some(slot) => release(&*cluster, &namespace, &slot).await,
     }
 }
 
@@ -114,9 +120,8 @@ fn table(rows: &[Row]) -> String {
 async fn release(
     cluster: &dyn Cluster,
     namespace: &str,
-    name: &str,
+    slot: &SlotName,
 ) -> Result<(String, Exit), Vec<Problems>> {
-    let slot: SlotName = name.parse().map_err(refused)?;
     let name = slot.to_string();
     let call = Call::new(Verb::Get, Resource::Leases, namespace, &name);
     let found = cluster.call(call).await.map_err(refused)?;

@@ -21,8 +21,9 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 const MAX_MESSAGE_CHARS: usize = 400;
 /// The longest that a server's Retry-After is obeyed for: garbage in that header must not silence an agent for years.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
-/// How long a watch may be silent. The server sends a bookmark every minute; a line that is dead says nothing.
-const MAX_SILENCE: Duration = Duration::from_secs(300);
+/// How long a watch may be silent. The server sends a bookmark every minute; a line that is dead says nothing, and until that is
+/// noticed a person's pause is not heard. Two bookmarks that did not come, and half a minute for a busy server.
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(150);
 
 /// How to get to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub type Tally = Arc<dyn Fn(Verb, Resource, u16) + Send + Sync>;
 pub struct KubeCluster {
     client: Client,
     tally: Tally,
+    silence: Duration,
 }
 
 impl KubeCluster {
@@ -61,7 +63,18 @@ impl KubeCluster {
         config.default_retry = false;
         config.connect_timeout = Some(CALL_LIMIT);
         let client = Client::try_from(config).map_err(|error| setup(&error))?;
-        Ok(Self { client, tally })
+        Ok(Self {
+            client,
+            tally,
+            silence: MAX_SILENCE,
+        })
+    }
+
+    /// The same with watches that may be silent for so long only.
+    #[cfg(test)]
+    pub(super) fn with_silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
     }
 
     /// The namespace of the service account or of the kubeconfig's context.
@@ -132,6 +145,7 @@ impl KubeCluster {
             what: call.what(),
             body: response.into_body(),
             kept: Vec::new(),
+            silence: self.silence,
         }))
     }
 
@@ -167,6 +181,7 @@ struct OpenWatch {
     what: String,
     body: Body,
     kept: Vec<u8>,
+    silence: Duration,
 }
 
 impl OpenWatch {
@@ -187,10 +202,10 @@ impl OpenWatch {
                 let why = format!("an event of more than {MAX_ANSWER_BYTES} bytes");
                 return Some(Err(self.garbled(&why)));
             }
-            let Ok(frame) = tokio::time::timeout(MAX_SILENCE, self.body.frame()).await else {
+            let Ok(frame) = tokio::time::timeout(self.silence, self.body.frame()).await else {
                 return Some(Err(ApiError::Late {
                     what: self.what.clone(),
-                    limit: MAX_SILENCE,
+                    limit: self.silence,
                 }));
             };
             match frame? {

@@ -1,9 +1,11 @@
 //! The client against a server on loopback that answers with garbage, in part, slowly, or not at all.
 
+use super::client::MAX_SILENCE;
 use super::{Access, ApiError, Call, Cluster, KubeCluster, Resource, Verb};
 use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -274,4 +276,21 @@ async fn garbled_lines_of_a_watch_are_errors_and_a_cut_off_line_is_no_event() {
         .err()
         .expect("refused");
     assert_eq!(error.code(), Some(410));
+}
+
+/// The connection stands and nothing comes any more, as behind a switch that died: nobody closes it.
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_late() {
+    // As it goes over the line, each end of a line is two bytes.
+    let event = "{\"type\":\"MODIFIED\",\"object\":{}}\n";
+    let length = event.len() + 1;
+    let head = "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n";
+    let client = client(silent(&format!("{head}{length:x}\n{event}\n"))).await;
+    let client = client.with_silence(Duration::from_millis(200));
+    let mut watch = client.watch(call(Verb::Watch)).await.expect("opens");
+    watch.next().await.expect("an event").expect("whole");
+    let error = watch.next().await.expect("no end").expect_err("late");
+    assert!(matches!(error, ApiError::Late { .. }), "{error:?}");
+    // The server sends a bookmark a minute: two may be lost on their way, and five minutes are too long to be deaf to people.
+    assert!((120..240).contains(&MAX_SILENCE.as_secs()));
 }

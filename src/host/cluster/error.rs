@@ -47,7 +47,7 @@ pub enum ApiError {
     },
     /// There is no way to the server at all.
     #[error(
-        "there is no way to the API server: {why}; run it in a pod with a service account, with --kubeconfig FILE, or with --standalone"
+        "there is no way to the API server: {why}; run it in a pod with a service account or with --kubeconfig FILE (an agent without a cluster: --standalone)"
     )]
     Setup {
         /// What is missing.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 /// The longest text that is shown of a field that is wrong.
 const MAX_SHOWN_CHARS: usize = 60;
+/// The longest path of a field that is shown: the longest of ours, an annotation's, has 44.
+const MAX_FIELD_CHARS: usize = 100;
 
 /// One object of the API, or a part of it.
 #[derive(Debug, Clone, Copy)]
@@ -32,30 +34,33 @@ impl<'a> Fields<'a> {
 
     /// A complaint about a field.
     pub fn bad(&self, pointer: &str, why: impl Into<String>) -> BadObject {
-        let name: String = self.name.chars().take(MAX_SHOWN_CHARS).collect();
+        // `~1` is a slash within a key (RFC 6901).
+        let field = pointer.trim_start_matches('/').replace('/', ".");
         BadObject {
-            object: format!("{} {name}", self.kind),
-            // `~1` is a slash within a key (RFC 6901).
-            field: pointer
-                .trim_start_matches('/')
-                .replace('/', ".")
-                .replace("~1", "/"),
+            object: format!("{} {}", self.kind, shown(self.name, MAX_SHOWN_CHARS)),
+            field: shown(&field.replace("~1", "/"), MAX_FIELD_CHARS),
             why: why.into(),
         }
     }
 
-    /// An object that says its kind is of the kind that was asked for; the items of lists do not say it.
+    /// An object that says its kind and version is of those that were asked for; the items of lists do not say it.
     ///
     /// # Errors
-    /// It is of another kind.
+    /// It is of another kind, or of a version whose fields may mean something else.
     pub fn ensure_kind(&self) -> Result<(), BadObject> {
-        match self.maybe_text("/kind")? {
-            Some(kind) if kind != self.kind => {
-                let shown: String = kind.chars().take(MAX_SHOWN_CHARS).collect();
-                Err(self.bad("/kind", format!("is {shown}, not {}", self.kind)))
+        let wanted = [
+            ("/kind", Some(self.kind)),
+            ("/apiVersion", version_of(self.kind)),
+        ];
+        for (pointer, wanted) in wanted {
+            if let (Some(said), Some(wanted)) = (self.maybe_text(pointer)?, wanted)
+                && said != wanted
+            {
+                let said = shown(said, MAX_SHOWN_CHARS);
+                return Err(self.bad(pointer, format!("is {said}, not {wanted}")));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// A text that must be there and not empty.
@@ -134,6 +139,20 @@ impl<'a> Fields<'a> {
                 .ok_or_else(|| self.bad(pointer, format!("is {}, not a count", form(value)))),
         }
     }
+}
+
+/// The version in which this program reads a kind.
+fn version_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        "Node" | "ConfigMap" => Some("v1"),
+        "Lease" => Some("coordination.k8s.io/v1"),
+        "DaemonSet" => Some("apps/v1"),
+        _ => None,
+    }
+}
+
+fn shown(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }
 
 fn form(value: &Value) -> &'static str {

@@ -44,10 +44,7 @@ impl NodeView {
     /// A field that is needed is missing or of the wrong form.
     pub fn read(object: &Value) -> Result<Self, BadObject> {
         let fields = Fields::of(object, "Node");
-        let kind = fields.maybe_text("/kind")?;
-        if kind.is_some_and(|kind| kind != "Node") {
-            return Err(fields.bad("/kind", "is not Node"));
-        }
+        fields.ensure_kind()?;
         let taints = fields
             .list("/spec/taints")?
             .iter()
@@ -106,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     fn node() -> Value {
-        json!({"kind": "Node", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7",
+        json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7",
             "labels": {"l": "1"}, "annotations": {"nodemend.io/mode": "auto"}, "managedFields": [1]},
             "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]},
             "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "r"}]}})
@@ -124,6 +121,9 @@ mod tests {
     fn a_garbled_node_is_refused_by_object_and_field() {
         for (pointer, value, field) in [
             ("/kind", json!("Pod"), "kind"),
+            ("/kind", json!(["Node"]), "kind"),
+            ("/apiVersion", json!("v2"), "apiVersion"),
+            ("/apiVersion", json!(1), "apiVersion"),
             ("/metadata/uid", json!(null), "metadata.uid"),
             ("/metadata/uid", json!(""), "metadata.uid"),
             (

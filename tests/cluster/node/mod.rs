@@ -10,7 +10,6 @@ pub mod root;
 
 // Shared with the lab of single nodes: a node's cgroups are a node's cgroups.
 #[path = "../../lab/inject/bus_connection.rs"]
-#[allow(dead_code, reason = "the other lab injects more kinds of silence")]
 pub mod bus_connection;
 #[path = "../../lab/node/cgroup.rs"]
 mod cgroup;

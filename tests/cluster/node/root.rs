@@ -12,7 +12,6 @@ use crate::binaries::cache;
 
 // The lab of single nodes has the same question: where does this machine get its packages from?
 #[path = "../../lab/root/apt.rs"]
-#[allow(dead_code, reason = "the other lab asks it for more")]
 mod apt;
 
 const PACKAGES: &str = include_str!("packages.txt");

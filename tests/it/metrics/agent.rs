@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::over_http::status;
 use super::page::{Parsed, Running, fetch, free_port};
 
 /// An agent on a port of its own with an empty state.
@@ -27,7 +28,7 @@ impl Agent {
         let own = [
             "agent".to_owned(),
             "--standalone".to_owned(),
-            format!("--listen=127.0.0.1:{port}"),
+            format!("--web.listen-address=127.0.0.1:{port}"),
             place("--state-dir"),
             place("--run-dir"),
         ];
@@ -214,6 +215,47 @@ fn prometheus_feeds_the_dashboards_panels_of_a_bare_server() {
     let ours = ours.iter().map(String::as_str);
     let queries: Vec<&str> = OF_BARE_SERVERS.into_iter().chain(ours).collect();
     answered_by_prometheus(&agent, &queries);
+}
+
+#[test]
+fn the_agents_door_answers_what_people_probes_and_load_balancers_ask() {
+    let agent = Agent::start();
+    let cases = [
+        ("GET", "/", 200),
+        ("GET", "/metrics", 200),
+        ("HEAD", "/metrics", 200),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/api/v1/audit", 200),
+        ("GET", "/nothing", 404),
+        ("POST", "/metrics", 405),
+        ("POST", "/api/v1/control", 405),
+    ];
+    for (method, path, want) in cases {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let got = status(agent.port, request.as_bytes());
+        assert_eq!(got, want, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_command_line_of_node_exporter_starts_the_agent() {
+    // Of kube-prometheus, with an address that it takes from its pod, and a path of somebody's own.
+    let agent = Agent::with(&[
+        "--web.telemetry-path=/node-metrics".to_owned(),
+        "--path.sysfs=/sys".to_owned(),
+        "--path.rootfs=/".to_owned(),
+        "--path.udev.data=/run/udev/data".to_owned(),
+        "--no-collector.wifi".to_owned(),
+        "--no-collector.btrfs".to_owned(),
+        "--collector.netclass.ignored-devices=^(veth.*|[a-f0-9]{15})$".to_owned(),
+        "--collector.netdev.device-exclude=^(veth.*|[a-f0-9]{15})$".to_owned(),
+    ]);
+    let (status, page) = fetch(agent.port, "/node-metrics");
+    assert_eq!(status, 200);
+    assert!(Parsed::of(&page).get("node_load1", &[]).is_some());
+    assert_eq!(fetch(agent.port, "/metrics").0, 404);
+    assert!(fetch(agent.port, "/").1.contains("/node-metrics"));
 }
 
 #[test]

@@ -13,3 +13,4 @@ mod sameness;
 mod scale;
 mod stuck;
 mod tls;
+mod upstream;

@@ -65,7 +65,8 @@ fn ask(port: u16, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn status(port: u16, request: &[u8]) -> u16 {
+/// The status that a request as it stands gets; 0 for what is no answer.
+pub fn status(port: u16, request: &[u8]) -> u16 {
     let answer = ask(port, request);
     answer
         .split(' ')
@@ -81,7 +82,7 @@ fn wrong_requests_get_a_clear_status() {
     let large = format!("{}X: {}\r\n\r\n", get("/metrics"), "a".repeat(10_000));
     let huge = format!("{}X: {}\r\n\r\n", get("/metrics"), "a".repeat(100_000));
     let many = format!("{}{}\r\n", get("/metrics"), "X: a\r\n".repeat(2_000));
-    let cases: [(&str, String, u16); 8] = [
+    let cases: [(&str, String, u16); 9] = [
         ("plain", format!("{}\r\n", get("/metrics")), 200),
         (
             "selected",
@@ -97,6 +98,11 @@ fn wrong_requests_get_a_clear_status() {
             "both",
             format!("{}\r\n", get("/metrics?collect[]=loadavg&exclude[]=cpu")),
             400,
+        ),
+        (
+            "head, as load balancers ask",
+            "HEAD /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
+            200,
         ),
         (
             "post",

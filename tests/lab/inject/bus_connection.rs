@@ -1,4 +1,4 @@
-//! PID 1's own connection to the system bus, reached through `pidfd_getfd`: silenced, or cut.
+//! PID 1's own connection to the system bus, reached through `pidfd_getfd`, and silenced.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{Shutdown, UnixAddr, getpeername, shutdown};
+use nix::sys::socket::{UnixAddr, getpeername};
 use nix::unistd::{Pid, close};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -49,20 +49,11 @@ impl Drop for MutedBus {
     }
 }
 
-/// Shuts PID 1's connection to the bus down under it (form B of signatures.md 1.8).
-///
-/// PID 1 sees the end of the connection and drops it; it connects again by itself later, or when re-executed.
-pub fn close_bus(node: &Node) -> Result<()> {
-    let place = Place::find(node.leader()?)?;
-    let socket = PidFd::open(place.pid)?.fetch(place.socket)?;
-    shutdown(socket.as_raw_fd(), Shutdown::Both).context("shutdown of PID 1's bus connection")
-}
-
 /// Where in a process its bus connection is: descriptor numbers in *its* table.
 #[derive(Clone, Debug)]
-struct Place {
-    pid: Pid,
-    socket: RawFd,
+pub struct Place {
+    pub pid: Pid,
+    pub socket: RawFd,
     /// Inode of the socket: a new connection under the same number is another one.
     inode: String,
     epoll: RawFd,
@@ -72,7 +63,7 @@ struct Place {
 }
 
 impl Place {
-    fn find(pid: Pid) -> Result<Self> {
+    pub fn find(pid: Pid) -> Result<Self> {
         let process = PidFd::open(pid)?;
         let mut epolls = Vec::new();
         let mut sockets = Vec::new();
@@ -177,10 +168,10 @@ fn is_bus_connection(socket: &OwnedFd) -> bool {
 }
 
 /// A handle on a process that cannot come to mean another one.
-struct PidFd(OwnedFd);
+pub struct PidFd(OwnedFd);
 
 impl PidFd {
-    fn open(pid: Pid) -> Result<Self> {
+    pub fn open(pid: Pid) -> Result<Self> {
         let id = rustix::process::Pid::from_raw(pid.as_raw()).context("process id 0")?;
         let handle = pidfd_open(id, PidfdFlags::empty());
         Ok(Self(
@@ -189,7 +180,7 @@ impl PidFd {
     }
 
     /// A copy of the process's descriptor `number`.
-    fn fetch(&self, number: RawFd) -> Result<OwnedFd> {
+    pub fn fetch(&self, number: RawFd) -> Result<OwnedFd> {
         let copy = pidfd_getfd(&self.0, number, PidfdGetfdFlags::empty());
         copy.with_context(|| format!("pidfd_getfd of descriptor {number}"))
     }

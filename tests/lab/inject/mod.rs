@@ -3,7 +3,8 @@
 //!
 //! | file | fault |
 //! |---|---|
-//! | `bus_connection` | PID 1's connection to the bus: muted, or shut down |
+//! | `bus_connection` | PID 1's connection to the bus: muted |
+//! | `bus_end` | the same, shut down |
 //! | `bus_policy` | the bus daemon denies PID 1's replies |
 //! | `process` | a process stopped, or stopped in pulses (slow, but alive) |
 //! | `units` | dbus stopped or restarted, a unit in a crash loop |
@@ -15,6 +16,7 @@
 //! set the machine's. The engine's simulated week jumps it instead; a real jump needs a node with a kernel of its own.
 
 pub mod bus_connection;
+pub mod bus_end;
 pub mod bus_policy;
 pub mod cookie;
 pub mod filesystem;

@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 
 use super::{HEALTHY, PATIENCE, Picture, busctl_ping, heals, private_socket, shows};
 use crate::bus::{Answer, ping_manager};
-use crate::inject::bus_connection::{MutedBus, close_bus};
+use crate::inject::bus_connection::MutedBus;
+use crate::inject::bus_end::close_bus;
 use crate::inject::bus_policy::DeniedReplies;
 use crate::node::Node;
 

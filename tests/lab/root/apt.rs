@@ -27,64 +27,54 @@ const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub struct Archive {
     /// URI of the main archive.
     pub main: String,
-    /// URI of the security archive, if the machine has one configured.
-    pub security: Option<String>,
     pub keyring: Option<PathBuf>,
     /// apt.conf lines that reach an archive from here need: proxies and validity checks.
     pub settings: String,
 }
 
-struct Source {
+/// One suite at one place, component main.
+pub struct Source {
     uri: String,
     suite: String,
 }
 
+/// Everything that this machine's apt is told of, in its order.
+pub fn sources() -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for file in source_files()? {
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("sources") => sources.extend(stanzas(&text)),
+            _ => sources.extend(one_line_entries(&text)),
+        }
+    }
+    Ok(sources)
+}
+
+/// Where the first suite of this kind is.
+pub fn uri_of(sources: &[Source], wanted: impl Fn(&str) -> bool) -> Result<Option<String>> {
+    let source = sources.iter().find(|source| wanted(&source.suite));
+    source.map(|source| plain_uri(&source.uri)).transpose()
+}
+
+/// Whether an archive of Debian itself has a suite of this name.
+pub fn is_debian(suite: &str) -> bool {
+    DEBIAN_SUITES.contains(&suite)
+}
+
 impl Archive {
     pub fn of_this_machine() -> Result<Self> {
-        let mut sources = Vec::new();
-        for file in source_files()? {
-            let text =
-                fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-            match file.extension().and_then(|extension| extension.to_str()) {
-                Some("sources") => sources.extend(stanzas(&text)),
-                _ => sources.extend(one_line_entries(&text)),
-            }
-        }
-        let uri_of = |wanted: &dyn Fn(&str) -> bool| {
-            sources
-                .iter()
-                .find(|source| wanted(&source.suite))
-                .map(|source| plain_uri(&source.uri))
-                .transpose()
-        };
-        let Some(main) = uri_of(&|suite| DEBIAN_SUITES.contains(&suite))? else {
+        let Some(main) = uri_of(&sources()?, is_debian)? else {
             bail!(
                 "no Debian archive (component main) is configured under /etc/apt: add one, the lab's nodes are made from it"
             );
         };
-        let security = uri_of(&|suite| {
-            let base = suite
-                .strip_suffix("-security")
-                .or_else(|| suite.strip_suffix("/updates"));
-            base.is_some_and(|base| DEBIAN_SUITES.contains(&base))
-        })?;
         let keyring = Some(PathBuf::from(DEBIAN_KEYRING)).filter(|path| path.exists());
         Ok(Self {
             main,
-            security,
             keyring,
             settings: settings()?,
         })
-    }
-
-    /// A sources.list with all that the archive has for `suite`.
-    pub fn sources_list(&self, suite: &str) -> String {
-        let main = &self.main;
-        let mut list = format!("deb {main} {suite} main\ndeb {main} {suite}-updates main\n");
-        if let Some(security) = &self.security {
-            list.push_str(&format!("deb {security} {suite}-security main\n"));
-        }
-        list
     }
 
     /// apt's proxy as the environment variable that debootstrap's downloader reads.

@@ -6,6 +6,7 @@
 //! A tree appears by one rename after it is complete: a build that was killed leaves no half tree behind.
 
 mod apt;
+mod sources_list;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -164,7 +165,7 @@ fn build_base(tree: &Path) -> Result<()> {
 fn build_outdated(base: &Path, tree: &Path) -> Result<()> {
     let archive = apt::Archive::of_this_machine()?;
     let sources = tree.join("sources.list");
-    fs::write(&sources, archive.sources_list(SUITE))?;
+    fs::write(&sources, sources_list::sources_list(&archive, SUITE)?)?;
     let settings = tree.join("apt.conf");
     fs::write(&settings, &archive.settings)?;
     let mut script = Command::new("unshare");

@@ -1,0 +1,133 @@
+//! node_exporter's flags that have no effect here, so that a command line that was written for it starts, and its old names
+//! for flags that do.
+
+use clap::{Arg, ArgAction, Command};
+
+/// Its collectors that are off by default there (in 1.12.1) and not built here.
+const COLLECTORS: [&str; 24] = [
+    "cpu_vulnerabilities",
+    "drbd",
+    "drm",
+    "ethtool",
+    "lnstat",
+    "logind",
+    "meminfo_numa",
+    "netclass_rtnl",
+    "network_route",
+    "ntp",
+    "nvmesubsystem",
+    "pcidevice",
+    "perf",
+    "runit",
+    "softirqs",
+    "supervisord",
+    "swap",
+    "sysctl",
+    "wifi",
+    "xfrm",
+    "zoneinfo",
+    // Additions to collectors that are built.
+    "netdev.address-info",
+    "netdev.label-ifalias",
+    "systemd.private",
+];
+/// Switches of those collectors, and of its process.
+const SWITCHES: [&str; 6] = [
+    "collector.netclass_rtnl.with-stats",
+    "collector.ntp.server-is-local",
+    "collector.perf.disable-cache-profilers",
+    "collector.perf.disable-hardware-profilers",
+    "collector.perf.disable-software-profilers",
+    "web.disable-exporter-metrics",
+];
+/// Values of those collectors, and of its process: ours has bounds of its own, and logs by `RUST_LOG`.
+const VALUES: [&str; 26] = [
+    "collector.ethtool.device-exclude",
+    "collector.ethtool.device-include",
+    "collector.ethtool.metrics-include",
+    "collector.ntp.ip-ttl",
+    "collector.ntp.local-offset-tolerance",
+    "collector.ntp.max-distance",
+    "collector.ntp.protocol-version",
+    "collector.ntp.server",
+    "collector.ntp.server-port",
+    "collector.pcidevice.idsfile",
+    "collector.pcidevice.names",
+    "collector.perf.cache-profilers",
+    "collector.perf.cpus",
+    "collector.perf.hardware-profilers",
+    "collector.perf.software-profilers",
+    "collector.perf.tracepoint",
+    "collector.qdisc.fixtures",
+    "collector.runit.servicedir",
+    "collector.supervisord.url",
+    "collector.sysctl.include",
+    "collector.sysctl.include-info",
+    "collector.wifi.fixtures",
+    "log.format",
+    "log.level",
+    "runtime.gomaxprocs",
+    "web.max-requests",
+];
+
+/// Old names, hidden in node_exporter's help and still understood there, and the names of today.
+const RENAMED: [(&str, &str); 9] = [
+    (
+        "collector.diskstats.ignored-devices",
+        "collector.diskstats.device-exclude",
+    ),
+    (
+        "collector.filesystem.ignored-fs-types",
+        "collector.filesystem.fs-types-exclude",
+    ),
+    (
+        "collector.filesystem.ignored-mount-points",
+        "collector.filesystem.mount-points-exclude",
+    ),
+    (
+        "collector.netdev.device-blacklist",
+        "collector.netdev.device-exclude",
+    ),
+    (
+        "collector.netdev.device-whitelist",
+        "collector.netdev.device-include",
+    ),
+    (
+        "collector.qdisk.device-exclude",
+        "collector.qdisc.device-exclude",
+    ),
+    (
+        "collector.qdisk.device-include",
+        "collector.qdisc.device-include",
+    ),
+    (
+        "collector.systemd.unit-blacklist",
+        "collector.systemd.unit-exclude",
+    ),
+    (
+        "collector.systemd.unit-whitelist",
+        "collector.systemd.unit-include",
+    ),
+];
+
+/// The old name of a flag, if it has one.
+pub fn old_name(flag: &str) -> Option<&'static str> {
+    let found = RENAMED.iter().find(|(_, today)| *today == flag);
+    found.map(|(old, _)| *old)
+}
+
+/// The switch of a collector that is not built, for each of them.
+pub fn collectors() -> impl Iterator<Item = String> {
+    COLLECTORS.iter().map(|name| format!("collector.{name}"))
+}
+
+/// `command`, which takes the other flags and forgets them.
+pub fn taken_by(command: Command) -> Command {
+    let hidden = |name: &'static str| Arg::new(name).long(name).hide(true);
+    let command = SWITCHES.iter().fold(command, |command, name| {
+        command.arg(hidden(name).action(ArgAction::SetTrue))
+    });
+    VALUES.iter().fold(command, |command, name| {
+        command.arg(hidden(name).action(ArgAction::Append))
+    })
+}
