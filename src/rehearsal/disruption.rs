@@ -1,6 +1,6 @@
 //! What must hold when a step disturbs its node, and until the node is well again.
 
-use super::jury::{Held, Jury, StepNote, limit_said};
+use super::jury::{Held, Jury, Record, StepNote, limit_said};
 use super::server::Server;
 use serde_json::Value;
 use std::sync::Arc;
@@ -10,6 +10,47 @@ use std::time::Duration;
 const HOLD: Duration = Duration::from_secs(60);
 /// How long one step may take at most: the limit of the imagined ones.
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(600);
+
+/// What a step lacks on paper: its intent, its record, the leave of the limits.
+fn faults_of_papers(
+    record: &Record,
+    domains: &[Arc<str>],
+    note: StepNote,
+) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let done = record.effects.get(&(note.run, note.step));
+    let done = done.copied().unwrap_or(0);
+    if note.intents <= done {
+        let what = format!(
+            "{} intents are in the journal, and it was done {done} times before",
+            note.intents
+        );
+        faults.push(("I8", what));
+    }
+    let announced = record
+        .chronicle
+        .announced
+        .get(&(note.run, note.step.into()));
+    match announced {
+        None => faults.push(("I17", "no record of the audit log announces it".to_owned())),
+        Some(it) if record.chronicle.anchored < it.seq => {
+            let what = format!(
+                "no slot was written since record {}, which announces it",
+                it.seq
+            );
+            faults.push(("I17", what));
+        }
+        Some(_) => {}
+    }
+    let is_control = domains.iter().any(|domain| &**domain == "control-plane");
+    if is_control && !record.control_allowed {
+        faults.push((
+            "I18",
+            "the limits gave the control plane no slot".to_owned(),
+        ));
+    }
+    faults
+}
 
 impl Jury {
     /// A disruptive step begins, right now.
@@ -107,37 +148,7 @@ impl Jury {
                 ));
             }
         }
-        let done = record.effects.get(&(note.run, note.step));
-        let done = done.copied().unwrap_or(0);
-        if note.intents <= done {
-            let what = format!(
-                "{} intents are in the journal, and it was done {done} times before",
-                note.intents
-            );
-            faults.push(("I8", what));
-        }
-        let announced = record
-            .chronicle
-            .announced
-            .get(&(note.run, note.step.into()));
-        match announced {
-            None => faults.push(("I17", "no record of the audit log announces it".to_owned())),
-            Some(it) if record.chronicle.anchored < it.seq => {
-                let what = format!(
-                    "no slot was written since record {}, which announces it",
-                    it.seq
-                );
-                faults.push(("I17", what));
-            }
-            Some(_) => {}
-        }
-        let is_control = domains.iter().any(|domain| &**domain == "control-plane");
-        if is_control && !record.control_allowed {
-            faults.push((
-                "I18",
-                "the limits gave the control plane no slot".to_owned(),
-            ));
-        }
+        faults.extend(faults_of_papers(record, domains, note));
         let silent = now.saturating_sub(record.last_word);
         if silent >= HOLD {
             faults.push((
