@@ -22,6 +22,8 @@ pub struct Remedy {
     pub cooldown: Duration,
     /// Who vouches for it; `None`: nobody, so it never runs.
     pub voucher: Option<Arc<str>>,
+    /// The moment from which on nobody vouches for it, by the wall clock: a signature can expire under a running agent.
+    pub expires: Option<Wall>,
 }
 
 /// All playbooks by id.
@@ -42,6 +44,7 @@ pub fn remedies_of(playbooks: &Catalogue, now: Wall) -> Remedies {
             voucher: trust
                 .is_trusted()
                 .then(|| Arc::from(trust.to_string().as_str())),
+            expires: listed.expires(),
         };
         let keeps_older = remedies
             .get(&playbook.id)

@@ -36,6 +36,8 @@ pub enum Input {
     Run(RunNews),
     /// A person approved a case, or gave one back that needed a human.
     Approve(CaseId),
+    /// A person gave a case back that needed a human; whether it is approved stands in the settings alone.
+    GiveBack(CaseId),
     /// Nothing may start, and why; or `None`: things may start again.
     StopCord(Option<Arc<str>>),
     /// Time passed.
@@ -214,6 +216,7 @@ impl Engine {
             }
             Input::Run(news) => self.note_run(news, now),
             Input::Approve(case) => self.approve(case),
+            Input::GiveBack(case) => self.book.retry(case).ok().flatten().into_iter().collect(),
             Input::Rulebook(rulebook) => self.replace_rules(rulebook),
             Input::OptIn(opt_in) => {
                 self.opt_in = opt_in;
@@ -451,6 +454,7 @@ impl Engine {
             trusted: remedy
                 .voucher
                 .iter()
+                .filter(|_| remedy.expires.is_none_or(|end| now.wall < end))
                 .map(|voucher| (remedy.playbook.digest.clone(), voucher.clone()))
                 .collect(),
             capable: self.limits.capable.clone(),

@@ -22,11 +22,7 @@ fn at(second: u64) -> Timestamp {
     Timestamp::default().plus(Duration::from_secs(1_000 + second))
 }
 
-/// An engine that may restore settings by itself.
-fn engine(ledger: Ledger, second: u64) -> Engine {
-    let timeline = Timeline::new(probes::catalogue());
-    let judge = Judge::new(rules(""), timeline, false).expect("patterns");
-    let mut engine = Engine::new(judge, Some(ledger), "boot-a", at(second));
+fn remedies() -> Remedies {
     let remedy = Remedy {
         playbook: PlaybookRef {
             id: "sysctl-restore".into(),
@@ -38,9 +34,17 @@ fn engine(ledger: Ledger, second: u64) -> Engine {
         attempts_span: Duration::from_secs(86_400),
         cooldown: Duration::from_secs(600),
         voucher: Some("a key".into()),
+        expires: None,
     };
-    let remedies: Remedies = BTreeMap::from([(Arc::from("sysctl-restore"), remedy)]);
-    engine.turn(at(second), Input::Remedies(remedies));
+    BTreeMap::from([(Arc::from("sysctl-restore"), remedy)])
+}
+
+/// An engine that may restore settings by itself.
+fn engine(ledger: Ledger, second: u64) -> Engine {
+    let timeline = Timeline::new(probes::catalogue());
+    let judge = Judge::new(rules(""), timeline, false).expect("patterns");
+    let mut engine = Engine::new(judge, Some(ledger), "boot-a", at(second));
+    engine.turn(at(second), Input::Remedies(remedies()));
     let opt_in = OptIn {
         mode: Mode::Auto,
         ..OptIn::default()
@@ -147,4 +151,38 @@ fn a_clock_set_back_makes_no_evidence_of_what_an_earlier_process_saw() {
     assert!(after.run().is_none(), "nothing was seen yet");
     assert!(!treats(&after.turn(at(1), Input::Tick)));
     assert!(treats(&look(&mut after, 60, Some(false))), "now it was");
+}
+
+#[test]
+fn what_vouches_for_a_playbook_can_expire_under_a_running_agent() {
+    for (end, expected) in [(1_119, false), (1_121, true)] {
+        let mut engine = engine(Ledger::empty("boot-a"), 0);
+        let mut remedies = remedies();
+        for remedy in remedies.values_mut() {
+            remedy.expires = Some(crate::signal::Wall(end * 1_000_000));
+        }
+        engine.turn(at(0), Input::Remedies(remedies));
+        look(&mut engine, 60, Some(false));
+        let commands = look(&mut engine, 120, Some(false));
+        assert_eq!(treats(&commands), expected, "expires at {end} s");
+    }
+}
+
+#[test]
+fn a_case_that_is_given_back_is_not_approved_by_that() {
+    for (approved, expected) in [(vec![], false), (vec![CaseId(1)], true)] {
+        let mut engine = treating();
+        engine.turn(at(130), ended(Ending::NeedsHuman));
+        let opt_in = OptIn {
+            mode: Mode::Approve,
+            approved,
+            ..OptIn::default()
+        };
+        for second in (180..=780).step_by(60) {
+            look(&mut engine, second, Some(false));
+        }
+        engine.turn(at(781), Input::OptIn(opt_in));
+        let commands = engine.turn(at(782), Input::GiveBack(CaseId(1)));
+        assert_eq!(treats(&commands), expected);
+    }
 }

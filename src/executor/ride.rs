@@ -197,7 +197,13 @@ impl Ride<'_> {
             receipt: receipt.clone(),
         };
         self.write(entry, None).await?;
-        match self.prove(Some(step)).await {
+        // The record may have come to the disk late, and somebody may have said stop meanwhile.
+        let is_reined = *self.reins.borrow() != Rein::Go;
+        let proved = match is_reined {
+            true => Err("told to stop while the intent was written".to_owned()),
+            false => self.prove(Some(step)).await,
+        };
+        match proved {
             Ok(()) => self.apply(step, &receipt).await?,
             Err(why) => self.withhold(step, why).await?,
         }

@@ -398,7 +398,7 @@ impl ApiSlots {
         }
     }
 
-    async fn read(&self, name: &SlotName) -> Result<Answer, LeaseError> {
+    async fn read(&self, name: &SlotName, tag: &Tag) -> Result<Answer, LeaseError> {
         let owner = self.owner()?;
         let call = self.call(Verb::Get, Resource::Leases, &name.to_string());
         let object = match self.send(call).await {
@@ -410,7 +410,10 @@ impl ApiSlots {
         if is_ours {
             self.ensure_mine(&name.to_string(), &slot.instance)?;
         }
-        Ok(if is_ours {
+        // A newer run took it over: whoever tidies up after an older one has nothing to do with it any more.
+        let run = slot.run.strip_prefix("run-").and_then(|n| n.parse().ok());
+        let is_newer = run.is_some_and(|run: u64| run > tag.run.0);
+        Ok(if is_ours && !is_newer {
             Answer::Ours(slot.found())
         } else {
             Answer::Gone
@@ -482,7 +485,7 @@ impl SlotStore for ApiSlots {
                 Request::CreateClaim => self.claim(tag).await,
                 Request::AskTurn => self.ask_turn(tag).await,
                 Request::CreateSlot(name) => self.create_slot(&name, tag).await,
-                Request::ReadSlot(name) => self.read(&name).await,
+                Request::ReadSlot(name) => self.read(&name, tag).await,
                 Request::RenewSlot(held) => self.renew(&held, tag).await,
                 Request::DeleteSlot(held) => Ok(self.delete(&held).await),
                 Request::DeleteClaim => self.withdraw().await.map(|()| Answer::Deleted),

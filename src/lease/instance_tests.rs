@@ -2,8 +2,11 @@
 
 use super::api_tests::{Scene, get};
 use super::error::LeaseError;
+use super::exchange::{Answer, Request};
 use super::fixture::cleared;
+use super::keeper::{Phase, SlotStore, Tag};
 use super::look_tests::{claim, look, slot};
+use super::name::SlotName;
 use super::{Grounds, Lease};
 use crate::host::cluster::{Resource, Verb};
 use crate::policy::RunId;
@@ -103,4 +106,27 @@ async fn a_slot_that_another_agent_of_this_node_made_anew_is_lost() {
     assert!(agent.renew(&permit).await.is_err());
     assert!(agent.release(permit, Grounds::Soaked).await.is_err());
     assert!(scene.leases().contains(&"slot.cluster.0".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_newer_run_took_over_is_not_freed_in_the_name_of_an_older_one() {
+    // `nodemend simulate` found this: after a restart the tidying of run 2 met run 3, which had begun meanwhile.
+    let scene = Scene::with_limits(json!({ "cluster": "1" }));
+    let agent = scene.agent("a");
+    let permit = get(&agent, 3).await.expect("a slot");
+    let name: SlotName = "slot.cluster.0".parse().expect("a name");
+    for (run, is_ours) in [(2, false), (3, true), (4, true)] {
+        let tag = Tag {
+            run: RunId(run),
+            digest: "".into(),
+            phase: Phase::Mending,
+        };
+        let answer = agent
+            .store()
+            .send(Request::ReadSlot(name.clone()), &tag)
+            .await;
+        let found = matches!(answer, Answer::Ours(_));
+        assert_eq!(found, is_ours, "run-{run}: {answer:?}");
+    }
+    drop(permit);
 }

@@ -189,6 +189,8 @@ impl Inner {
         match request {
             Request::CreateSlot(name) => self.create(&name, tag),
             Request::ReadSlot(name) => Ok(match self.read(&name)? {
+                // As with Lease objects: what a newer run took over is not ours to free.
+                Some(note) if note.run > tag.run.0 => Answer::Gone,
                 Some(note) => Answer::Ours(note.found()),
                 None => Answer::Gone,
             }),

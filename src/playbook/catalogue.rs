@@ -73,6 +73,8 @@ pub struct Listed {
     pub playbook: Playbook,
     /// The document as it was read.
     pub text: Arc<str>,
+    /// The signature file beside it as it was read, if there was one.
+    pub signature: Option<Arc<str>>,
     /// Where it was read.
     pub origin: Arc<str>,
     /// Whether the binary brought it.
@@ -83,6 +85,13 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// The moment from which on it may not run any more, whoever vouches for it now.
+    pub fn expires(&self) -> Option<Wall> {
+        let vouched = self.vouched.as_ref().ok().filter(|_| !self.is_named);
+        let ends = [self.playbook.expires, vouched.and_then(|it| it.expires)];
+        ends.into_iter().flatten().min()
+    }
+
     /// Whether it may run at `now`.
     pub fn trust(&self, now: Wall) -> Trust {
         let untrusted = |why: String| Trust::Untrusted { why };
@@ -221,6 +230,7 @@ impl Catalogue {
             is_named: trust.digests.contains(&playbook.digest),
             floor: trust.floors.get(&playbook.id).cloned(),
             text: source.text.into(),
+            signature: source.signature.map(Arc::from),
             origin: source.name.into(),
             is_shipped,
             vouched,

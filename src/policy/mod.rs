@@ -3,6 +3,7 @@
 //! Pure. To add a gate: its file in `gates/`, and one line in that folder's table.
 
 pub mod annotations;
+mod approvals;
 mod clearance;
 mod facts;
 pub mod gates;
@@ -11,6 +12,7 @@ mod terms;
 #[cfg(test)]
 pub mod testing;
 
+pub use approvals::{Approvals, Approved};
 pub use clearance::{Answer, Blocked, Cleared, Gate, Gates, Ruling};
 pub use facts::{Attempt, Facts, OptIn};
 pub use schedule::{Window, WindowError};

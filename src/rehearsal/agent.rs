@@ -8,9 +8,10 @@ use crate::diagnosis::CaseState;
 use crate::engine::Input;
 use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
 use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
+use crate::report::audit::{Entry as Audited, RecordKind};
 use crate::report::conditions::{Telling, telling};
 use crate::report::desk::{Facts, Next};
-use crate::simulate::{Fault as Sickness, PROBES};
+use crate::simulate::PROBES;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ const CALM: Duration = Duration::from_secs(60);
 pub(super) fn begin(world: &Arc<World>, node: usize) {
     let now = world.hall.now();
     world.with(|state| {
-        state.jury.process_began(now, node);
+        let wall = super::imagined::wall_of(state, node, now);
+        state.jury.process_began(now, node, wall);
         let uid = state.server.nodes.get(node).map(|node| node.uid.clone());
         if let Some(body) = state.bodies.get_mut(node) {
             body.token_uid = uid.unwrap_or_default();
@@ -33,6 +35,7 @@ pub(super) fn begin(world: &Arc<World>, node: usize) {
     });
     world.tell(node, "the agent begins");
     let mind = Mind::of(world, node);
+    mind.record(&Audited::of(RecordKind::AgentStarted));
     let hall = &world.hall;
     hall.spawn(Some(node), follow(Arc::clone(&mind)));
     hall.spawn(Some(node), tell(Arc::clone(&mind)));
@@ -117,7 +120,7 @@ async fn look(mind: Arc<Mind>) {
     };
     mind.sleep(world.spread(node, Duration::from_secs(5))).await;
     let has_past = world.body(node, |body| body.ledger.is_some() || !body.files.is_empty());
-    let is_ill = world.body(node, |body| body.ill.is_some());
+    let is_ill = world.body(node, |body| !body.ill.is_empty());
     if has_past == Some(true) || is_ill == Some(true) {
         mind.wake();
         see(&mind);
@@ -156,7 +159,7 @@ async fn look(mind: Arc<Mind>) {
 fn pace(mind: &Mind) -> Option<Duration> {
     let is_ill = mind
         .world
-        .body(mind.node, |body| body.ill.is_some())
+        .body(mind.node, |body| !body.ill.is_empty())
         .unwrap_or(false);
     let (has_case, is_unsettled) = mind
         .engine(|engine| {
@@ -183,13 +186,9 @@ fn pace(mind: &Mind) -> Option<Duration> {
 fn see(mind: &Arc<Mind>) {
     let now = mind.now();
     let batches = mind.world.body(mind.node, |body| {
-        let kinds: [(&'static str, Sickness); 2] = [
-            ("systemd-bus", Sickness::BusMute),
-            ("kernel", Sickness::Drift(0)),
-        ];
-        let wanted: Vec<&'static str> = kinds.iter().map(|(probe, _)| *probe).collect();
-        wanted
-            .into_iter()
+        let probes = mind.world.probes.iter();
+        probes
+            .filter(|probe| body.seen_by.contains(*probe))
             .map(|probe| body.machine.read(probe, now, &mut body.chance))
             .collect::<Vec<_>>()
     });

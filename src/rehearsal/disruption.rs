@@ -1,7 +1,8 @@
 //! What must hold when a step disturbs its node, and until the node is well again.
 
-use super::jury::{Held, Jury, StepNote};
+use super::jury::{Held, Jury, Record, StepNote, limit_said};
 use super::server::Server;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,47 @@ use std::time::Duration;
 const HOLD: Duration = Duration::from_secs(60);
 /// How long one step may take at most: the limit of the imagined ones.
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(600);
+
+/// What a step lacks on paper: its intent, its record, the leave of the limits.
+fn faults_of_papers(
+    record: &Record,
+    domains: &[Arc<str>],
+    note: StepNote,
+) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let done = record.effects.get(&(note.run, note.step));
+    let done = done.copied().unwrap_or(0);
+    if note.intents <= done {
+        let what = format!(
+            "{} intents are in the journal, and it was done {done} times before",
+            note.intents
+        );
+        faults.push(("I8", what));
+    }
+    let announced = record
+        .chronicle
+        .announced
+        .get(&(note.run, note.step.into()));
+    match announced {
+        None => faults.push(("I17", "no record of the audit log announces it".to_owned())),
+        Some(it) if record.chronicle.anchored < it.seq => {
+            let what = format!(
+                "no slot was written since record {}, which announces it",
+                it.seq
+            );
+            faults.push(("I17", what));
+        }
+        Some(_) => {}
+    }
+    let is_control = domains.iter().any(|domain| &**domain == "control-plane");
+    if is_control && !record.control_allowed {
+        faults.push((
+            "I18",
+            "the limits gave the control plane no slot".to_owned(),
+        ));
+    }
+    faults
+}
 
 impl Jury {
     /// A disruptive step begins, right now.
@@ -23,6 +65,7 @@ impl Jury {
             run,
             step,
             repeatable,
+            ..
         } = note;
         let faults = self.faults_of_step(now, node, note, server);
         for (invariant, what) in faults {
@@ -105,9 +148,7 @@ impl Jury {
                 ));
             }
         }
-        if !record.intents.contains_key(&(note.run, note.step)) {
-            faults.push(("I8", "no intent is in the journal".to_owned()));
-        }
+        faults.extend(faults_of_papers(record, domains, note));
         let silent = now.saturating_sub(record.last_word);
         if silent >= HOLD {
             faults.push((
@@ -182,15 +223,22 @@ impl Jury {
                 now,
                 node,
                 "I18",
-                format!("{down} of {all} control-plane nodes are disrupted"),
+                format!("{down} of {all} control-plane nodes are disrupted, which is not fewer than half; lower the limit control-plane"),
             );
+        }
+    }
+
+    /// Somebody hostile writes in this node's name from now on.
+    pub(super) fn is_hostile(&mut self, node: usize) {
+        if let Some(record) = self.records.get_mut(node) {
+            record.chronicle.is_hostile = true;
         }
     }
 
     /// Whether a slot is free in each of the domains.
     pub(super) fn is_free(&self, node: usize, server: &Server) -> bool {
         self.domains.get(node).into_iter().flatten().all(|domain| {
-            let cap = server.cap(domain);
+            let cap = limit_said(server, domain).unwrap_or(0);
             (0..cap).any(|index| {
                 !server
                     .leases
@@ -198,4 +246,18 @@ impl Jury {
             })
         })
     }
+}
+
+/// How many durable intents of a step are in the journal of its run, read from its bytes.
+pub(super) fn intents_in(journal: &[u8], step: u16) -> u32 {
+    let text = String::from_utf8_lossy(journal);
+    let is_intent = |line: &&str| {
+        let json = line.splitn(3, ' ').nth(2).unwrap_or("");
+        let record: Value = serde_json::from_str(json).unwrap_or(Value::Null);
+        let entry = record.get("entry").unwrap_or(&Value::Null);
+        entry.get("entry").and_then(Value::as_str) == Some("began")
+            && entry.get("step").and_then(Value::as_u64) == Some(step.into())
+    };
+    let count = text.lines().filter(is_intent).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,5 +1,6 @@
 //! An outcome for people and for programs.
 
+use super::breach::Breach;
 use super::play::Outcome;
 use super::scenario::Scenario;
 use crate::document::format_span;
@@ -27,6 +28,11 @@ fn quantile(sorted: &[Duration], percent: usize) -> Duration {
         .get((sorted.len() * percent / 100).min(last))
         .copied()
         .unwrap_or_default()
+}
+
+fn quantiles(mut spans: Vec<Duration>) -> [Duration; 3] {
+    spans.sort();
+    [50, 99, 100].map(|percent| quantile(&spans, percent))
 }
 
 impl Outcome {
@@ -65,7 +71,7 @@ impl Outcome {
             phase("idle", calm, ill.max(calm)),
             phase("first two minutes of illness", storm, after),
             phase("after that", after, over),
-            phase("once all is done", over, played),
+            phase("after the last run", over, played),
         ];
         all.into_iter().filter(|phase| phase.minutes > 0).collect()
     }
@@ -77,14 +83,19 @@ impl Outcome {
 
     /// Time from falling ill to being well: half of the nodes, 99 % of them, all of them.
     pub fn heal_times(&self) -> [Duration; 3] {
-        let mut healed = self.meter.healed.clone();
-        healed.sort();
-        [50, 99, 100].map(|percent| quantile(&healed, percent))
+        quantiles(self.meter.healed.values().flatten().copied().collect())
     }
 
-    /// How many machines fell ill, and how many are well again.
+    /// How many machines fell ill, and how many are well again. One with two illnesses counts twice.
     pub fn ill_and_well(&self) -> (u64, usize) {
-        (self.meter.fell_ill, self.meter.healed.len())
+        let well = self.meter.healed.values().map(Vec::len).sum();
+        (self.meter.fell_ill.values().sum(), well)
+    }
+
+    /// From the first machine that fell ill to the last one that was well again.
+    pub fn storm_lasted(&self) -> Duration {
+        let began = self.meter.first_ill.unwrap_or(self.meter.last_mended);
+        self.meter.last_mended.saturating_sub(began)
     }
 
     /// The longest time that a node waited although a slot was free for it.
@@ -111,31 +122,11 @@ impl Outcome {
     }
 
     fn write(&self, scenario: &Scenario, out: &mut String) -> std::fmt::Result {
-        let (ill, well) = self.ill_and_well();
-        writeln!(
-            out,
-            "{}: {} nodes, {} played, seed {}",
-            scenario.name,
-            scenario.nodes.count,
-            format_span(self.played),
-            self.seed
-        )?;
-        writeln!(
-            out,
-            "\nnodes       {ill} fell ill, {well} well again, {} left ill",
-            self.left.values().sum::<u64>()
-        )?;
-        let [half, most, all] = self.heal_times().map(format_span);
-        if well > 0 {
-            writeln!(out, "time to heal  p50 {half}, p99 {most}, max {all}")?;
-        }
-        for (why, count) in &self.left {
-            writeln!(out, "  {count:>5} left: {why}")?;
-        }
-        for breaker in &self.breakers {
-            writeln!(out, "  stopped by ConfigMap {breaker}")?;
-        }
-        self.write_runs(scenario, out)?;
+        let (name, count, seed) = (&scenario.name, scenario.nodes.count, self.seed);
+        let played = format_span(self.played);
+        writeln!(out, "{name}: {count} nodes, {played} played, seed {seed}")?;
+        self.write_illness(out)?;
+        self.write_disruption(scenario, out)?;
         writeln!(
             out,
             "\nAPI requests a minute, all agents together     mean   most   minutes"
@@ -157,46 +148,95 @@ impl Outcome {
         writeln!(out, "  in all {}: {}", self.requests(), calls.join(", "))?;
         self.write_refusals(out)?;
         match &self.breach {
-            Some(breach) => writeln!(out, "\n{breach}"),
+            Some(breach) => {
+                writeln!(out, "\n{breach}")?;
+                self.also
+                    .iter()
+                    .try_for_each(|breach| writeln!(out, "{breach}"))
+            }
             None => writeln!(out, "\nevery invariant held"),
         }
     }
 
-    fn write_runs(&self, scenario: &Scenario, out: &mut String) -> std::fmt::Result {
-        let runs: Vec<String> = self
-            .runs()
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
-        let runs = if runs.is_empty() {
-            "none".to_owned()
-        } else {
-            runs.join(", ")
+    fn write_illness(&self, out: &mut String) -> std::fmt::Result {
+        let (ill, well) = self.ill_and_well();
+        let left: u64 = self.left.values().sum();
+        write!(
+            out,
+            "\nnodes       {ill} fell ill, {well} well again, {left} left ill"
+        )?;
+        if well > 0 {
+            let lasted = format_span(self.storm_lasted());
+            write!(out, "; over {lasted} after the first fell ill")?;
+        }
+        writeln!(out)?;
+        for (signature, ill) in &self.meter.fell_ill {
+            let healed = self.meter.healed.get(signature).cloned();
+            let healed = healed.unwrap_or_default();
+            write!(
+                out,
+                "  {signature:<28} {ill:>5} fell ill, {:>5} well again",
+                healed.len()
+            )?;
+            if !healed.is_empty() {
+                let [half, most, all] = quantiles(healed).map(format_span);
+                write!(out, " after p50 {half}, p99 {most}, max {all}")?;
+            }
+            writeln!(out)?;
+        }
+        for (why, count) in &self.left {
+            writeln!(out, "  {count:>5} left ill: {why}")?;
+        }
+        for breaker in &self.breakers {
+            writeln!(out, "  stopped by ConfigMap {breaker}")?;
+        }
+        Ok(())
+    }
+
+    fn write_disruption(&self, scenario: &Scenario, out: &mut String) -> std::fmt::Result {
+        let listed = |pairs: Vec<String>| match pairs.is_empty() {
+            true => "none".to_owned(),
+            false => pairs.join(", "),
         };
-        writeln!(out, "runs        {runs}")?;
-        let most: Vec<String> = self
-            .most
-            .iter()
-            .map(|(domain, count)| {
-                let cap = scenario.limits.get(&**domain).copied().unwrap_or(0);
-                format!("{domain} {count} (limit {cap})")
-            })
-            .collect();
-        let most = if most.is_empty() {
-            "none".to_owned()
-        } else {
-            most.join(", ")
-        };
-        writeln!(out, "most nodes disrupted at once  {most}")?;
+        let runs = self.runs().map(|(kind, count)| format!("{count} {kind}"));
+        writeln!(out, "runs        {}", listed(runs.collect()))?;
+        writeln!(
+            out,
+            "\nnodes disrupted at once                        most  limit"
+        )?;
+        let mut domains: Vec<&str> = self.most.keys().map(|domain| &**domain).collect();
+        let full = self.meter.full.keys().map(String::as_str);
+        domains.extend(full.filter(|domain| !self.most.contains_key(*domain)));
+        if domains.is_empty() {
+            writeln!(out, "  none was")?;
+        }
+        for domain in domains {
+            let most = self.most.get(domain).copied().unwrap_or(0);
+            let limit = scenario.limits.get(domain);
+            let shown = limit.map_or_else(|| "none".to_owned(), ToString::to_string);
+            let waits = match self.meter.full.get(domain) {
+                Some(count) => format!("  all in use {count} times when a node asked"),
+                None => String::new(),
+            };
+            writeln!(out, "  {domain:<43} {most:>6} {shown:>6}{waits}")?;
+        }
+        let is_closed = scenario
+            .limits
+            .get("control-plane")
+            .is_none_or(|cap| *cap == 0);
+        if scenario.nodes.control_plane > 0 && is_closed {
+            let count = scenario.nodes.control_plane;
+            writeln!(
+                out,
+                "  the {count} nodes of the control plane are never mended: limits gives `control-plane` no slot"
+            )?;
+        }
         let wait = format_span(self.longest_free_wait());
-        writeln!(out, "longest wait for a slot that was free  {wait}")?;
+        writeln!(out, "longest wait for a slot that was free: {wait}")?;
         if !self.meter.faults.is_empty() {
-            let faults: Vec<String> = self
-                .meter
-                .faults
-                .iter()
-                .map(|(word, count)| format!("{word} {count}"))
-                .collect();
-            writeln!(out, "faults      {}", faults.join(", "))?;
+            let faults = self.meter.faults.iter();
+            let faults = faults.map(|(word, count)| format!("{word} {count}"));
+            writeln!(out, "faults      {}", listed(faults.collect()))?;
         }
         Ok(())
     }
@@ -205,7 +245,10 @@ impl Outcome {
         let mut refusals: Vec<_> = self.meter.refusals.iter().collect();
         refusals.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         if !refusals.is_empty() {
-            writeln!(out, "\nrefusals, by reason")?;
+            writeln!(
+                out,
+                "\nwhy something was not done, how often (N is a number)"
+            )?;
         }
         for (why, count) in refusals.iter().take(15) {
             writeln!(out, "  {count:>7} {why}")?;
@@ -241,19 +284,39 @@ impl Outcome {
             .iter()
             .map(|(domain, count)| (domain.to_string(), json!(count)))
             .collect();
+        let by_signature: serde_json::Map<String, Value> = self
+            .meter
+            .fell_ill
+            .iter()
+            .map(|(signature, ill)| {
+                let healed = self
+                    .meter
+                    .healed
+                    .get(signature)
+                    .cloned()
+                    .unwrap_or_default();
+                let well = healed.len();
+                let [half, most, all] = quantiles(healed).map(seconds);
+                let heal = json!({ "p50": half, "p99": most, "max": all });
+                let told = json!({ "fell_ill": ill, "healed": well, "heal_seconds": heal });
+                ((*signature).to_owned(), told)
+            })
+            .collect();
+        let breach = |breach: &Breach| json!({ "invariant": breach.invariant, "at_seconds": seconds(breach.at), "node": breach.node, "what": breach.what });
         json!({
             "scenario": scenario.name, "seed": self.seed, "nodes": scenario.nodes.count,
             "played_seconds": seconds(self.played), "digest": format!("{:016x}", self.digest), "events": self.events,
             "fell_ill": ill, "healed": well, "left_ill": self.left,
             "breakers": self.breakers,
             "heal_seconds": { "p50": half, "p99": most, "max": all },
+            "storm_seconds": seconds(self.storm_lasted()),
+            "by_signature": by_signature, "limits": scenario.limits, "all_slots_in_use": self.meter.full,
             "runs": self.meter.runs, "most_disrupted": most_disrupted,
             "longest_free_wait_seconds": seconds(self.longest_free_wait()),
             "requests": { "total": self.requests(), "per_minute": phases, "by_minute": self.meter.minutes, "by_call": calls },
             "refusals": self.meter.refusals, "faults": self.meter.faults,
-            "breach": self.breach.as_ref().map(|breach| json!({
-                "invariant": breach.invariant, "at_seconds": seconds(breach.at), "node": breach.node, "what": breach.what,
-            })),
+            "breach": self.breach.as_ref().map(breach),
+            "also_broken": self.also.iter().map(breach).collect::<Vec<_>>(),
         })
     }
 }

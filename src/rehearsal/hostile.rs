@@ -14,6 +14,7 @@ const EVERY: Duration = Duration::from_secs(20);
 pub(super) async fn attack(world: Arc<World>, node: usize, lasts: Duration) {
     let end = world.hall.now().saturating_add(lasts);
     world.tell(node, "turns hostile");
+    world.with(|state| state.jury.is_hostile(node));
     let mut own: Vec<(String, Value)> = Vec::new();
     while world.hall.now() < end {
         let who = world.agent(node);

@@ -1,9 +1,12 @@
 //! What the runner works on: steps without a machine, a disk without blocks, conditions that look at the truth.
 
-use super::disruption::STEP_LIMIT;
+use super::disruption::{STEP_LIMIT, intents_in};
+use super::flaw::Flaw;
 use super::jury::StepNote;
 use super::mind::Mind;
-use super::world::World;
+use super::server::EPOCH_US;
+use super::trail::Trail;
+use super::world::{State, World};
 use crate::executor::{
     Course, Disk, Entry, JournalError, JournalFile, Leg, Opening, Outline, Receipt, RunEvent,
     StepShape, UndoWay, Witness, WitnessError, Work,
@@ -12,6 +15,7 @@ use crate::host::BoxFuture;
 use crate::lease::{Permit, SlotWitness};
 use crate::playbook::Guard;
 use crate::policy::Cleared;
+use crate::report::audit::of_run;
 use crate::steps::{
     Commands, HostTask, Oracle, Pong, PortError, Services, Site, Step, StepError, TaskEnd, Ticket,
     Tri, UnitNow, Verified, Way,
@@ -21,6 +25,8 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// Where the journals are, on the disk that is not there.
+pub(super) const FOLDER: &str = "/nowhere/journal";
 /// The condition that the fault is there.
 const SICK: &str = "the machine is sick";
 /// The condition that it is mended.
@@ -95,37 +101,45 @@ struct Imagined {
 
 impl Imagined {
     async fn disrupt(&self, ticket: &Ticket) {
-        let note = StepNote {
-            run: ticket.run.0,
-            step: ticket.step.0,
-            repeatable: self.shape.repeatable,
-        };
         let (world, node) = (&self.world, self.node);
         let now = world.hall.now();
-        let took = world.with(|state| {
+        let signature = ticket.opening.signature.as_str();
+        let (note, took, succeed) = world.with(|state| {
+            let body = state.bodies.get(node);
+            let journal = Path::new(FOLDER).join(format!("run-{}.journal", ticket.run.0));
+            let journal = body.and_then(|body| body.files.get(&journal));
+            let note = StepNote {
+                run: ticket.run.0,
+                step: ticket.step.0,
+                repeatable: self.shape.repeatable,
+                intents: journal.map_or(0, |bytes| intents_in(bytes, ticket.step.0)),
+            };
             let line = format!("step {} of {} begins", note.step, ticket.run);
             state.log.note(now, world.name(node), &line);
             state.jury.step_begins(now, node, note, &state.server);
-            let mean = world.scenario.runs.step;
-            let body = state.bodies.get_mut(node);
-            body.map(|body| body.chance.around(mean))
-                .unwrap_or_default()
+            let runs = world.scenario.runs;
+            let Some(body) = state.bodies.get_mut(node) else {
+                return (note, Duration::ZERO, runs.succeed);
+            };
+            let ill = body.ill.get(signature);
+            let (mean, succeed) =
+                ill.map_or((runs.step, runs.succeed), |ill| (ill.step, ill.succeed));
+            (note, body.chance.around(mean), succeed)
         });
         world.hall.sleep(Some(node), took).await;
         let now = world.hall.now();
         world.with(|state| {
             state.jury.step_ends(now, node);
-            let succeed = world.scenario.runs.succeed;
             let Some(body) = state.bodies.get_mut(node) else {
                 return;
             };
             body.effects.push((note.run, note.step));
             let helps = body.chance.below(1_000_000) < u64::from(succeed.0);
-            let is_false = body.ill.as_ref().is_some_and(|ill| ill.is_false);
+            let is_false = body.ill.get(signature).is_some_and(|ill| ill.is_false);
             // Now and then only the second step helps.
             let is_enough = note.step > 0 || !body.chance.one_in(4);
             if helps && is_enough && !is_false {
-                super::people::heal(world, state, node);
+                super::people::heal(world, state, node, signature);
             }
         });
     }
@@ -159,6 +173,9 @@ impl Step for Imagined {
                 });
             }
             self.disrupt(ticket).await;
+            if self.world.flaw == Some(Flaw::DoesItTwice) {
+                self.disrupt(ticket).await;
+            }
             Ok(())
         })
     }
@@ -200,8 +217,11 @@ pub(super) struct Truth {
 }
 
 impl Oracle for Truth {
-    fn condition(&self, condition: &str, _opening: &Opening) -> Tri {
-        let is_ill = self.world.body(self.node, |body| body.ill.is_some());
+    fn condition(&self, condition: &str, opening: &Opening) -> Tri {
+        let signature = opening.signature.as_str();
+        let is_ill = self
+            .world
+            .body(self.node, |body| body.ill.contains_key(signature));
         match (is_ill, condition) {
             (Some(true), SICK) | (Some(false), WELL) => Tri::Yes,
             (None, _) => Tri::Unknown("there is no such machine".to_owned()),
@@ -215,20 +235,26 @@ pub(super) struct Clerk {
     pub(super) world: Arc<World>,
     pub(super) node: usize,
     pub(super) mind: Weak<Mind>,
+    pub(super) trail: Arc<Trail>,
 }
 
 impl Witness for Clerk {
     fn note<'a>(&'a self, event: &'a RunEvent) -> BoxFuture<'a, Result<(), WitnessError>> {
         let (world, node) = (&self.world, self.node);
         let now = world.hall.now();
-        let run = event.run.0;
+        self.trail.write(event.at, &of_run(event));
         world.with(|state| {
             let line = format!("{} {}", event.run, event.entry.kind());
             state.log.note(now, world.name(node), &line);
             match &event.entry {
-                Entry::Opened { opening, .. } => state.jury.opened(now, node, &opening.signature),
-                Entry::Began { step, .. } => {
-                    state.jury.intends(now, node, run, step.0, &event.opt_in)
+                Entry::Opened { opening, .. } => {
+                    let wall = wall_of(state, node, now);
+                    state.jury.opened(now, node, &opening.signature);
+                    state.jury.entrusted(now, node, opening, wall, true);
+                }
+                Entry::Began { .. } => {
+                    let wall = wall_of(state, node, now);
+                    state.jury.entrusted(now, node, &event.opening, wall, false);
                 }
                 Entry::Soaked => state.jury.soaked(now, node),
                 Entry::Closed { result } => {
@@ -244,16 +270,23 @@ impl Witness for Clerk {
     }
 }
 
-/// The lease's witness: counts nothing here, because every write is counted at the server.
-pub(super) struct Silent;
+/// What a node's wall clock shows, in microseconds since 1970.
+pub(super) fn wall_of(state: &State, node: usize, now: Duration) -> i64 {
+    let skew = state.bodies.get(node).map_or(0, |body| body.skew);
+    let micros = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+    EPOCH_US.saturating_add(micros).saturating_add(skew)
+}
 
-impl SlotWitness for Silent {
+/// The lease's witness: counts nothing here, because every write is counted at the server.
+pub(super) struct Anchor(pub(super) Arc<Trail>);
+
+impl SlotWitness for Anchor {
     fn wrote(&self, _outcome: &'static str) {}
 
     fn holds(&self, _domain: &str, _held: bool) {}
 
     fn audit_head(&self) -> String {
-        "0:imagined".to_owned()
+        self.0.head()
     }
 }
 
@@ -275,6 +308,10 @@ fn missing() -> io::Error {
 
 impl JournalFile for PlateFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let is_intent = || String::from_utf8_lossy(bytes).contains(r#""entry":"began""#);
+        if self.plate.world.flaw == Some(Flaw::JournalSkipsIntents) && is_intent() {
+            return Ok(());
+        }
         let written = self.plate.files(|files| match files.get_mut(&self.path) {
             Some(file) => {
                 file.extend_from_slice(bytes);

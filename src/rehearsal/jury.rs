@@ -3,7 +3,10 @@
 
 use super::admission::Who;
 use super::breach::Breach;
+use super::chronicle::Chronicle;
+use super::consent::{Approvals, Consent};
 use super::server::{Change, Server};
+use super::vetting::Vetted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,17 @@ use std::time::Duration;
 /// safety.md, I10.
 const MOST_RUNS: usize = 3;
 const DAY: Duration = Duration::from_secs(86_400);
+/// One defect can break several invariants at once; more of them say nothing new.
+const MOST_ALSO: usize = 8;
+
+/// The limit of a domain as people wrote it; `None`: nobody did, or it is no plain number.
+pub(super) fn limit_said(server: &Server, domain: &str) -> Option<u32> {
+    let said = server.maps.get("limits")?.get("data")?.get(domain)?;
+    let text = said.as_str()?;
+    let number: u32 = text.parse().ok()?;
+    // In its only spelling, and not more than can be counted in three digits.
+    (number <= 999 && number.to_string() == text).then_some(number)
+}
 
 /// A slot as its writes showed it.
 #[derive(Debug, Clone)]
@@ -19,6 +33,8 @@ pub(super) struct Held {
     pub(super) uid: String,
     pub(super) created: Duration,
     pub(super) written: Duration,
+    /// The number in the head that it carries.
+    pub(super) anchored: u64,
 }
 
 /// What is known of a node.
@@ -27,9 +43,14 @@ pub(super) struct Record {
     pub(super) process_began: Duration,
     pub(super) last_run: u64,
     pub(super) run_under_way: Option<u64>,
-    /// Versions of the own Node that were read since the run was decided, and whether they allow it.
-    pub(super) reads: BTreeMap<String, bool>,
-    pub(super) intents: BTreeMap<(u64, u16), u32>,
+    /// Versions of the own Node that were read since the run was decided, and what they allow.
+    pub(super) reads: BTreeMap<String, Consent>,
+    pub(super) approvals: Approvals,
+    pub(super) chronicle: Chronicle,
+    /// The node's wall clock when the executor got its run, or began anew with it.
+    pub(super) entrusted_at: i64,
+    /// Whether the limits gave the control plane a slot when this node made its last one.
+    pub(super) control_allowed: bool,
     pub(super) effects: BTreeMap<(u64, u16), u32>,
     pub(super) opened: BTreeMap<String, Vec<Duration>>,
     pub(super) step: Option<(u64, u16, u64)>,
@@ -44,6 +65,11 @@ pub(super) struct Record {
 pub(super) struct Jury {
     /// The first breach.
     pub(super) breach: Option<Breach>,
+    /// What else broke at that moment.
+    pub(super) also: Vec<Breach>,
+    pub(super) vetted: Vetted,
+    /// Tests of one judge silence the others.
+    pub(super) only: Option<Vec<&'static str>>,
     /// How many nodes were disrupted at once at most, by domain.
     pub(super) most: BTreeMap<Arc<str>, usize>,
     pub(super) soak: Duration,
@@ -60,13 +86,21 @@ pub(super) struct StepNote {
     pub(super) run: u64,
     pub(super) step: u16,
     pub(super) repeatable: bool,
+    /// How many durable intents of it are in the journal.
+    pub(super) intents: u32,
 }
 
 impl Jury {
-    pub(super) fn of(names: Vec<String>, domains: Vec<Vec<Arc<str>>>, soak: Duration) -> Self {
+    pub(super) fn of(
+        names: Vec<String>,
+        domains: Vec<Vec<Arc<str>>>,
+        soak: Duration,
+        vetted: Vetted,
+    ) -> Self {
         let records = names.iter().map(|_| Record::default()).collect();
         Self {
             soak,
+            vetted,
             names,
             domains,
             records,
@@ -81,13 +115,24 @@ impl Jury {
         invariant: &'static str,
         what: String,
     ) {
-        let name = self.names.get(node).cloned().unwrap_or_default();
-        self.breach.get_or_insert(Breach {
+        if self
+            .only
+            .as_ref()
+            .is_some_and(|only| !only.contains(&invariant))
+        {
+            return;
+        }
+        let breach = Breach {
             at,
-            node: name,
+            node: self.names.get(node).cloned().unwrap_or_default(),
             invariant,
             what,
-        });
+        };
+        match &self.breach {
+            None => self.breach = Some(breach),
+            Some(first) if first.at == at && self.also.len() < MOST_ALSO => self.also.push(breach),
+            Some(_) => {}
+        }
     }
 
     fn number_of(&self, who: &Who) -> Option<usize> {
@@ -111,7 +156,10 @@ impl Jury {
             Change::Updated(name) => {
                 let is_agent = matches!(who, Who::Agent { .. });
                 match self.slots.get_mut(name) {
-                    Some(held) if held.node == node && is_agent => held.written = now,
+                    Some(held) if held.node == node && is_agent => {
+                        held.written = now;
+                        self.anchored(now, node, name, server);
+                    }
                     Some(_) if is_agent => {
                         self.blame(
                             now,
@@ -142,7 +190,8 @@ impl Jury {
         else {
             return;
         };
-        let cap = server.cap(domain);
+        let said = limit_said(server, domain);
+        let cap = said.unwrap_or(0);
         if index
             .parse::<u32>()
             .map_or(true, |number| number >= cap || number.to_string() != index)
@@ -154,7 +203,23 @@ impl Jury {
                 format!("{name} was created, and the cap is {cap}"),
             );
         }
-        if let Some(breaker) = server.breaker() {
+        if said.is_none() {
+            let what = format!("{name} was created, and no limit of {domain} can be read");
+            self.blame(now, node, "I14", what);
+        }
+        let is_control = limit_said(server, "control-plane").is_some_and(|cap| cap > 0);
+        if let Some(record) = self.records.get_mut(node) {
+            record.control_allowed = is_control;
+        }
+        let breaker = server.maps.keys().find(|name| {
+            let labels = server
+                .maps
+                .get(*name)
+                .and_then(|map| map.pointer("/metadata/labels"));
+            name.starts_with("breaker-")
+                || labels.is_some_and(|labels| labels.get("nodemend.io/breaker").is_some())
+        });
+        if let Some(breaker) = breaker {
             self.blame(
                 now,
                 node,
@@ -178,8 +243,12 @@ impl Jury {
             uid: text("/metadata/uid"),
             created: now,
             written: now,
+            anchored: 0,
         };
         self.slots.insert(name.to_owned(), held);
+        if matches!(who, Who::Agent { .. }) {
+            self.anchored(now, node, name, server);
+        }
     }
 
     fn deleted(&mut self, now: Duration, who: &Who, node: usize, name: &str) {
@@ -235,8 +304,9 @@ impl Jury {
     }
 
     /// The agent's process began.
-    pub(super) fn process_began(&mut self, now: Duration, node: usize) {
+    pub(super) fn process_began(&mut self, now: Duration, node: usize, wall: i64) {
         if let Some(record) = self.records.get_mut(node) {
+            record.entrusted_at = wall;
             record.process_began = now;
             record.process += 1;
             record.reads.clear();
@@ -253,9 +323,9 @@ impl Jury {
     }
 
     /// The agent read its own Node from the server.
-    pub(super) fn read_node(&mut self, node: usize, version: String, allows: bool) {
+    pub(super) fn read_node(&mut self, node: usize, version: String, consent: Consent) {
         if let Some(record) = self.records.get_mut(node) {
-            record.reads.insert(version, allows);
+            record.reads.insert(version, consent);
         }
     }
 
@@ -325,30 +395,5 @@ impl Jury {
                 format!("{count} runs for {signature} in 24 h"),
             );
         }
-    }
-
-    /// An intent is durable.
-    pub(super) fn intends(
-        &mut self,
-        now: Duration,
-        node: usize,
-        run: u64,
-        step: u16,
-        opt_in: &str,
-    ) {
-        let Some(record) = self.records.get_mut(node) else {
-            return;
-        };
-        *record.intents.entry((run, step)).or_default() += 1;
-        let what = match record.reads.get(opt_in) {
-            Some(true) => return,
-            Some(false) => {
-                format!("run-{run} rests on version {opt_in} of its Node, which does not allow it")
-            }
-            None => format!(
-                "run-{run} rests on version {opt_in} of its Node, which was not read in this run"
-            ),
-        };
-        self.blame(now, node, "I12", what);
     }
 }

@@ -1,14 +1,16 @@
 //! The way from an agent to the API server, with everything that can happen on it.
 
 use super::admission::Who;
+use super::consent::consent_of;
+use super::crooked::blind;
 use super::flaw::Flaw;
 use super::scenario::Share;
-use super::server::{Change, is_breaker, name_of};
+use super::server::{Change, name_of};
 use super::world::{State, World, lock};
 use crate::host::BoxFuture;
 use crate::host::cluster::{ApiError, CALL_LIMIT, Call, Cluster, Resource, Verb, Watching};
-use crate::policy::annotations::{ALLOW, MODE};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +21,8 @@ pub(super) const NAMESPACE: &str = "nodemend";
 pub(super) struct Line {
     pub(super) world: Arc<World>,
     pub(super) node: usize,
-    pub(super) cache: Mutex<Option<Value>>,
+    /// What flawed agents remember of answers.
+    pub(super) memory: Mutex<BTreeMap<String, Value>>,
 }
 
 /// What becomes of a call.
@@ -41,7 +44,7 @@ impl Line {
         Self {
             world: Arc::clone(world),
             node,
-            cache: Mutex::new(None),
+            memory: Mutex::default(),
         }
     }
 
@@ -90,7 +93,7 @@ impl Line {
         })
     }
 
-    async fn send(&self, call: Call) -> Result<Value, ApiError> {
+    pub(super) async fn send(&self, call: Call) -> Result<Value, ApiError> {
         let (way, fate) = self.fate(&call);
         let what = call.what();
         let late = || ApiError::Late {
@@ -227,21 +230,11 @@ pub(super) fn serve(
             Ok((object, change)) => {
                 state.jury.wrote(now, who, node, change, &state.server);
                 if call.verb == Verb::Get && call.resource == Resource::Nodes {
-                    let text = |pointer: &str| {
-                        object
-                            .pointer(pointer)
-                            .and_then(Value::as_str)
-                            .unwrap_or("")
-                    };
-                    let note = |key: &str| {
-                        text(&format!("/metadata/annotations/{}", key.replace('/', "~1")))
-                    };
-                    let allows = note(MODE) == "auto" && note(ALLOW) == "restart";
-                    state.jury.read_node(
-                        node,
-                        text("/metadata/resourceVersion").to_owned(),
-                        allows,
-                    );
+                    let version = object
+                        .pointer("/metadata/resourceVersion")
+                        .and_then(Value::as_str);
+                    let version = version.unwrap_or("").to_owned();
+                    state.jury.read_node(node, version, consent_of(object));
                 }
             }
             Err(ApiError::Refused {
@@ -254,79 +247,6 @@ pub(super) fn serve(
         }
         answer
     })
-}
-
-impl Line {
-    /// The call as a flawed agent makes it.
-    async fn flawed(&self, flaw: Flaw, call: Call) -> Result<Value, ApiError> {
-        let is_slot = call.resource == Resource::Leases
-            && (call.name.starts_with("slot.")
-                || call
-                    .body
-                    .as_ref()
-                    .is_some_and(|body| name_of(body).starts_with("slot.")));
-        match flaw {
-            Flaw::RenewsInWordsOnly if is_slot && call.verb == Verb::Update => {
-                Ok(call.body.unwrap_or(Value::Null))
-            }
-            Flaw::ReadsTheNodeFromACache
-                if call.verb == Verb::Get && call.resource == Resource::Nodes =>
-            {
-                if let Some(known) = lock(&self.cache).clone() {
-                    return Ok(known);
-                }
-                let object = self.send(call).await?;
-                *lock(&self.cache) = Some(object.clone());
-                Ok(object)
-            }
-            Flaw::IgnoresTheBreaker | Flaw::BlindToTheBreaker
-                if call.verb == Verb::List && call.resource == Resource::ConfigMaps =>
-            {
-                let mut list = self.send(call).await?;
-                if let Some(items) = list.pointer_mut("/items").and_then(Value::as_array_mut) {
-                    items.retain(|item| !is_breaker(item));
-                }
-                Ok(list)
-            }
-            Flaw::WritesAnyNode if call.resource == Resource::NodeStatus => {
-                let name = self.world.name(0).to_owned();
-                self.send(Call { name, ..call }).await
-            }
-            Flaw::FreesEarly if is_slot && call.verb == Verb::Update => {
-                let object = self.send(call.clone()).await?;
-                let part = |pointer: &str| object.pointer(pointer).cloned().unwrap_or(Value::Null);
-                let options = json!({ "preconditions": { "uid": part("/metadata/uid"),
-                    "resourceVersion": part("/metadata/resourceVersion") } });
-                let delete = Call::new(Verb::Delete, Resource::Leases, NAMESPACE, &call.name);
-                self.send(delete.sending(options)).await.ok();
-                Ok(object)
-            }
-            Flaw::BeyondTheCap | Flaw::TakesOver if is_slot && call.verb == Verb::Create => {
-                match self.send(call.clone()).await {
-                    Err(error) if error.reason() == "AlreadyExists" => self.grab(flaw, call).await,
-                    other => other,
-                }
-            }
-            _ => self.send(call).await,
-        }
-    }
-
-    async fn grab(&self, flaw: Flaw, mut call: Call) -> Result<Value, ApiError> {
-        let name = call.body.as_ref().map(name_of).unwrap_or("").to_owned();
-        if flaw == Flaw::TakesOver {
-            let delete = Call::new(Verb::Delete, Resource::Leases, NAMESPACE, &name);
-            self.send(delete).await?;
-        } else if let Some(place) = call
-            .body
-            .as_mut()
-            .and_then(|body| body.pointer_mut("/metadata/name"))
-        {
-            // Far above every cap, and well spelled.
-            let domain = name.rsplit_once('.').map_or("", |(domain, _)| domain);
-            *place = json!(format!("{domain}.{}", 900 + self.node));
-        }
-        self.send(call).await
-    }
 }
 
 impl Cluster for Line {
@@ -402,7 +322,12 @@ impl OpenWatch {
         let mut events = lock(&feed.events);
         let first = events.front().map(|(due, _)| *due);
         if !is_cut && first.is_some_and(|due| due <= now) {
-            return News::Told(events.pop_front().map(|(_, event)| Ok(event)));
+            let mut event = events.pop_front().map(|(_, event)| event);
+            let object = event.as_mut().and_then(|event| event.get_mut("object"));
+            if let (Some(Flaw::BlindToTheControlPlane), Some(object)) = (self.world.flaw, object) {
+                blind(object);
+            }
+            return News::Told(event.map(Ok));
         }
         if now >= self.until {
             return News::Told(None);

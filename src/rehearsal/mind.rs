@@ -4,19 +4,24 @@
 //! watch of the own Node (`cluster.rs`), the wait for a slot (`queue.rs`). What is looked at and told, and when, is the product's own (`lease::look`,
 //! `report::desk`).
 
+use super::flaw::Flaw;
 use super::hall::Sleep;
-use super::imagined::{Clerk, Nothing, Plate, Silent, Truth};
+use super::imagined::{Anchor, Clerk, FOLDER, Nothing, Plate, Truth};
 use super::line::{Line, NAMESPACE};
+use super::trail::Trail;
 use super::world::{NodeClock, World, lock};
 use crate::diagnosis::{CaseChange, ChangeKind};
-use crate::engine::{Command, Engine, Input, Ledger, Limits, RunNews};
+use crate::engine::{Command, Engine, Input, Ledger, Limits, Remedies, RunNews, remedies_of};
 use crate::executor::{BootId, Entry, Rein, RunEvent, Runner};
 use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::host::cluster::NodeView;
 use crate::lease::{ApiSlots, Keeper};
 use crate::policy::annotations::{Notes, read_annotations, unread};
-use crate::policy::{CaseId, Cleared, Disruption, Mode, OptIn, RunId};
+use crate::policy::{
+    Approvals, Approved, Blocked, CaseId, Cleared, Disruption, Mode, OptIn, RunId,
+};
+use crate::report::audit::{Decision, Entry as Audited, RecordKind};
 use crate::report::desk::Desk;
 use crate::report::events::Happening;
 use crate::signal::{Timeline, Timestamp};
@@ -35,6 +40,8 @@ pub(super) struct Mind {
     pub(super) line: Arc<Line>,
     pub(super) slots: Arc<ApiSlots>,
     pub(super) runner: Runner,
+    pub(super) trail: Arc<Trail>,
+    pub(super) approvals: Mutex<Approvals>,
     /// Made when it is first needed: a healthy machine's engine has nothing to say.
     engine: Mutex<Option<Engine>>,
     pub(super) view: Mutex<Option<NodeView>>,
@@ -58,15 +65,17 @@ impl Mind {
         let instance = world
             .body(node, |body| body.instance.clone())
             .unwrap_or_default();
+        let boot = world.body(node, |body| body.boot).unwrap_or_default();
+        let boot = format!("boot-{boot}");
+        let trail = Arc::new(Trail::of(world, node, &boot));
         let slots = ApiSlots::new(
             line.clone(),
             NAMESPACE,
             world.name(node),
             &instance,
-            Arc::new(Silent),
+            Arc::new(Anchor(Arc::clone(&trail))),
         );
         let slots = Arc::new(slots.timed_by(clock.clone()));
-        let boot = world.body(node, |body| body.boot).unwrap_or_default();
         let chance = Arc::clone(world);
         let draw = Box::new(move || chance.draw(node));
         Arc::new_cyclic(|mind| Self {
@@ -86,13 +95,14 @@ impl Mind {
                     world: Arc::clone(world),
                     node,
                     mind: mind.clone(),
+                    trail: Arc::clone(&trail),
                 }),
                 disk: Arc::new(Plate {
                     world: Arc::clone(world),
                     node,
                 }),
-                folder: PathBuf::from("/nowhere/journal"),
-                boot: BootId::new(&format!("boot-{boot}")),
+                folder: PathBuf::from(FOLDER),
+                boot: BootId::new(&boot),
             },
             world: Arc::clone(world),
             node,
@@ -100,6 +110,8 @@ impl Mind {
             line,
             slots,
             engine: Mutex::new(None),
+            trail,
+            approvals: Mutex::default(),
             view: Mutex::default(),
             failure: Mutex::default(),
             reins: watch::Sender::new(Rein::Go),
@@ -135,6 +147,9 @@ impl Mind {
         let ledger = kept.and_then(|text| Ledger::parse(&text).ok());
         let mut ledger = ledger.unwrap_or_else(|| Ledger::empty(&boot_id));
         ledger.boot_id.clone_from(&boot_id);
+        if self.world.flaw == Some(Flaw::ForgetsAttempts) {
+            ledger.attempts.clear();
+        }
         if let Ok(shelf) = self.runner.shelf() {
             ledger.next_run = ledger.next_run.max(shelf.next_run().0);
         }
@@ -149,9 +164,47 @@ impl Mind {
                 "the first full pass is not done",
             ))));
         }
-        self.turn(Input::OptIn(self.opt_in()));
+        self.turn(Input::OptIn(self.standing()));
         self.turn(Input::Limits(Limits::default()));
-        self.turn(Input::Remedies(self.world.trade.remedies.clone()));
+        self.turn(Input::Remedies(self.remedies()));
+    }
+
+    /// The playbooks as a process that begins now takes them.
+    fn remedies(&self) -> Remedies {
+        let mut remedies = remedies_of(&self.world.playbooks, self.now().wall);
+        for remedy in remedies.values_mut() {
+            match self.world.flaw {
+                Some(Flaw::TakesForgedPlaybooks) => remedy.playbook.digest = Arc::from("f0f0"),
+                Some(Flaw::TakesExpiredPlaybooks) => {
+                    remedy.expires = None;
+                    remedy.voucher = Some(Arc::from("nobody"));
+                }
+                _ => {}
+            }
+        }
+        remedies
+    }
+
+    /// What the engine knows of a case that a person approved.
+    pub(super) fn known_as(&self, case: CaseId) -> Approved {
+        let known = self.engine(|engine| match engine.book().find(case) {
+            Some(case) if !case.state.is_open() => Approved::NotOpen,
+            Some(case) if case.runs.is_empty() => Approved::Fresh,
+            Some(_) => Approved::HadRuns,
+            None => Approved::NotOpen,
+        });
+        known.unwrap_or(Approved::NotOpen)
+    }
+
+    /// A run of this case used its approval up.
+    pub(super) fn spend_approval(&self, case: CaseId) {
+        if self.world.flaw != Some(Flaw::SpendsNoApproval) {
+            lock(&self.approvals).spend(case);
+        }
+    }
+
+    pub(super) fn record(&self, entry: &Audited) {
+        self.trail.write(self.now(), entry);
     }
 
     /// The node's own settings as they are known now.
@@ -169,12 +222,22 @@ impl Mind {
             is_going: view.is_going,
         };
         // The ceiling of the overlay `standard`.
-        read_annotations(notes, (Mode::Auto, Disruption::Restart))
+        let mut opt_in = read_annotations(notes, (Mode::Auto, Disruption::Restart));
+        if self.world.flaw == Some(Flaw::TakesGarbageForLeave) && !opt_in.trouble.is_empty() {
+            opt_in.trouble.clear();
+            (opt_in.mode, opt_in.allow) = (Mode::Auto, Disruption::Restart);
+        }
+        opt_in
+    }
+
+    /// The same without the approvals that are used up.
+    pub(super) fn standing(&self) -> OptIn {
+        lock(&self.approvals).standing(self.opt_in())
     }
 
     /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
     pub(super) fn apply_opt_in(self: &Arc<Self>) {
-        let opt_in = self.opt_in();
+        let opt_in = self.standing();
         let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
             (Some(reason), _, _) => Some(format!("paused: {reason}")),
             (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
@@ -213,15 +276,22 @@ impl Mind {
             match command {
                 Command::Persist => {}
                 Command::Changed(change) => self.tell_change(&change),
-                Command::Decided(blocked) => self.world.with(|state| {
-                    for answer in blocked.refusals() {
-                        let why = format!("gate {}: {}", answer.gate, answer.ruling.why());
-                        state.meter.refused(&why);
-                    }
-                }),
+                Command::Decided(blocked) => self.tell_refusal(&blocked),
                 Command::Treat { cleared, run } => self.treat(&cleared, run),
             }
         }
+    }
+
+    fn tell_refusal(&self, blocked: &Blocked) {
+        let mut entry = Audited::of(RecordKind::Decided);
+        entry.case = Some(blocked.proposal.case);
+        entry.decision = Some(Decision::Wait);
+        for answer in blocked.refusals() {
+            let why = format!("gate {}: {}", answer.gate, answer.ruling.why());
+            self.world.with(|state| state.meter.refused(&why));
+            entry.reasons.push(why);
+        }
+        self.record(&entry);
     }
 
     fn treat(self: &Arc<Self>, cleared: &Cleared, run: RunId) {
@@ -229,6 +299,12 @@ impl Mind {
         self.world.tell(self.node, &format!("{run} is decided on"));
         self.world
             .with(|state| state.jury.decided(now, self.node, run.0));
+        let mut entry = Audited::of(RecordKind::Decided);
+        entry.case = Some(cleared.proposal().case);
+        entry.run = Some(run);
+        entry.playbook = Some(cleared.proposal().playbook.clone());
+        entry.decision = Some(Decision::Act);
+        self.record(&entry);
         self.reins.send_replace(Rein::Go);
         let (case, playbook) = (cleared.proposal().case, cleared.proposal().playbook.clone());
         let turn = super::turn::Turn {
@@ -282,6 +358,15 @@ impl Mind {
             ChangeKind::Moved(_) => "Moved",
         };
         let line = format!("{} {} {}", case.name(), word, case.state.as_str());
+        let mut entry = Audited::of(match change.kind {
+            ChangeKind::Opened => RecordKind::CaseOpened,
+            ChangeKind::Closed(_) => RecordKind::CaseClosed,
+            ChangeKind::Moved(_) => RecordKind::CaseChanged,
+        });
+        entry.case = case.id;
+        entry.signature = Some(case.signature.clone());
+        entry.evidence = case.evidence.clone();
+        self.record(&entry);
         self.world.tell(self.node, &line);
         if let Some(what) = Happening::of_case(change, self.now()) {
             self.happened(what);

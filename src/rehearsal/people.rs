@@ -1,12 +1,13 @@
 //! What happens to the cluster: machines fall ill, things break, people do something.
 
 use super::agent::begin;
+use super::ailments::ailment;
 use super::scenario::{Fault, Outbreak, Trouble, Whom};
-use super::server::{NodeObject, Server, is_breaker};
-use super::world::{Illness, State, World, opt_in};
+use super::server::{NodeObject, is_breaker};
+use super::settings::{garble_opt_in, garbled_limits, opt_out, set_limits, settings_of};
+use super::world::{Illness, State, World};
 use crate::host::cluster::Resource;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +17,6 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 const BOOT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(120));
 /// How soon the collector finds what belonged to a Node that is gone.
 const COLLECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
-
-/// Puts the ConfigMap `limits` there.
-pub(super) fn set_limits(server: &mut Server, now: Duration, limits: &BTreeMap<String, u32>) {
-    let data: BTreeMap<&String, String> = limits
-        .iter()
-        .map(|(key, cap)| (key, cap.to_string()))
-        .collect();
-    let map = json!({ "metadata": { "name": "limits", "namespace": "nodemend" }, "data": data });
-    server.put(now, Resource::ConfigMaps, "limits", Some(map));
-}
 
 /// The nodes that are meant, chosen by the seed.
 pub(super) fn chosen(world: &World, whom: &Whom) -> Vec<usize> {
@@ -62,57 +53,65 @@ pub(super) fn chosen(world: &World, whom: &Whom) -> Vec<usize> {
 pub(super) async fn break_out(world: Arc<World>, outbreak: Outbreak) {
     world.hall.sleep(None, outbreak.at).await;
     let nodes = chosen(&world, &outbreak.whom);
-    let signature = super::reading::SIGNATURES
-        .into_iter()
-        .find(|known| *known == outbreak.signature);
-    let Some(signature) = signature else { return };
+    let Some(ailment) = ailment(&outbreak.signature) else {
+        return;
+    };
+    let runs = world.scenario.runs;
+    let illness = Illness {
+        since: Duration::ZERO,
+        ailment,
+        is_false: outbreak.is_false,
+        step: outbreak.step.unwrap_or(runs.step),
+        succeed: outbreak.succeed.unwrap_or(runs.succeed),
+    };
     for node in nodes {
         let after = world.with(|state| state.chance.span(Duration::ZERO, outbreak.over));
-        let (inner, is_false) = (Arc::clone(&world), outbreak.is_false);
+        let (inner, illness) = (Arc::clone(&world), illness.clone());
         world.hall.spawn(None, async move {
             inner.hall.sleep(None, after).await;
-            fall_ill(&inner, node, signature, is_false);
+            fall_ill(&inner, node, illness);
         });
     }
 }
 
-fn fall_ill(world: &World, node: usize, signature: &'static str, is_false: bool) {
+fn fall_ill(world: &World, node: usize, mut illness: Illness) {
     let now = world.hall.now();
+    illness.since = now;
+    let (ailment, is_false) = (illness.ailment, illness.is_false);
     let is_new = world.with(|state| {
         let body = state.bodies.get_mut(node)?;
-        if body.ill.is_some() {
+        if body.ill.contains_key(ailment.signature) {
             return None;
         }
-        let illness = Illness {
-            since: now,
-            signature,
-            is_false,
-        };
-        body.machine.strike(illness.sickness(), now);
-        body.ill = Some(illness);
-        state.meter.fell_ill += 1;
+        body.machine.strike(ailment.fault, now);
+        body.seen_by.extend(ailment.probes);
+        body.ill.insert(ailment.signature, illness);
+        *state.meter.fell_ill.entry(ailment.signature).or_default() += 1;
         state.meter.first_ill.get_or_insert(now);
         Some(())
     });
     if is_new.is_some() {
-        world.tell(node, &format!("falls ill: {signature}"));
+        let what = if is_false { "seems ill" } else { "falls ill" };
+        world.tell(node, &format!("{what}: {}", ailment.signature));
         if let Some(alarm) = world.alarms.get(node) {
             alarm.notify_one();
         }
     }
 }
 
-/// A machine is well again.
-pub(super) fn heal(world: &World, state: &mut State, node: usize) {
+/// A machine is well again, as far as this signature goes.
+pub(super) fn heal(world: &World, state: &mut State, node: usize, signature: &str) {
     let now = world.hall.now();
     let Some(body) = state.bodies.get_mut(node) else {
         return;
     };
-    if let Some(ill) = body.ill.take() {
-        body.machine.heal(ill.sickness());
-        state.meter.healed.push(now.saturating_sub(ill.since));
+    if let Some(ill) = body.ill.remove(signature) {
+        body.machine.heal(ill.ailment.fault);
+        let healed = state.meter.healed.entry(ill.ailment.signature);
+        healed.or_default().push(now.saturating_sub(ill.since));
         state.meter.last_mended = now;
-        state.log.note(now, world.name(node), "is well again");
+        let line = format!("is well again: {signature}");
+        state.log.note(now, world.name(node), &line);
     }
     if let Some(alarm) = world.alarms.get(node) {
         alarm.notify_one();
@@ -188,6 +187,7 @@ pub(super) async fn strike(world: Arc<World>, fault: Fault) {
         Trouble::Reboot => reboot(&world, &nodes).await,
         Trouble::NodeDeleted => delete(&world, &nodes, fault.lasts).await,
         Trouble::OptOut => opt_out(&world, &nodes, fault.lasts).await,
+        Trouble::OptInGarbled => garble_opt_in(&world, &nodes, fault.lasts).await,
         Trouble::Hostile => {
             for node in nodes {
                 let inner = Arc::clone(&world);
@@ -253,8 +253,8 @@ fn turn_weather(world: &World, what: &Trouble, begins: bool) {
                 state.server.put(now, Resource::ConfigMaps, "breaker-stop", map);
             }
             Trouble::LimitsGarbled if begins => {
-                let map = json!({ "metadata": { "name": "limits" }, "data": { "cluster": "+3", "zone-a": "1e1" } });
-                state.server.put(now, Resource::ConfigMaps, "limits", Some(map));
+                let map = garbled_limits(&mut state.chance);
+                state.server.put(now, Resource::ConfigMaps, "limits", map);
             }
             Trouble::LimitsGarbled => set_limits(&mut state.server, now, &world.scenario.limits),
             _ => {}
@@ -322,14 +322,16 @@ async fn reboot(world: &Arc<World>, nodes: &[usize]) {
                 body.boot += 1;
                 body.booted = now;
             }
-            // A bus that was mute answers after a boot.
-            let is_cured = state.bodies.get(*node).is_some_and(|body| {
-                body.ill
-                    .as_ref()
-                    .is_some_and(|ill| !ill.is_false && ill.signature == "systemd-bus-unresponsive")
-            });
-            if is_cured {
-                heal(world, state, *node);
+            let cured: Vec<&'static str> = state
+                .bodies
+                .get(*node)
+                .into_iter()
+                .flat_map(|body| body.ill.values())
+                .filter(|ill| !ill.is_false && ill.ailment.ends_with_boot)
+                .map(|ill| ill.ailment.signature)
+                .collect();
+            for signature in cured {
+                heal(world, state, *node, signature);
             }
         });
         come_back(world, *node);
@@ -410,32 +412,9 @@ fn register(world: &World, node: usize) {
                 uid,
                 version,
                 exists: true,
-                annotations: opt_in(),
+                annotations: settings_of(&world.scenario, node),
                 ..known
             };
         }
     });
-}
-
-async fn opt_out(world: &Arc<World>, nodes: &[usize], lasts: Duration) {
-    let set = |mode: Option<&str>| {
-        for node in nodes {
-            let is_set = world.with(|state| {
-                let version = state.server.next_version();
-                let object = state.server.nodes.get_mut(*node)?;
-                let key = "nodemend.io/mode";
-                let text = mode.unwrap_or("observe");
-                object.version = version;
-                object.annotations.insert(key.to_owned(), text.to_owned())
-            });
-            if is_set.is_some() {
-                let lag = world.spread(*node, Duration::from_secs(2));
-                world.announce(*node, "MODIFIED", lag);
-                world.tell(*node, mode.unwrap_or("observe"));
-            }
-        }
-    };
-    set(None);
-    world.hall.sleep(None, lasts).await;
-    set(Some("auto"));
 }

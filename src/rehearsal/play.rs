@@ -1,19 +1,25 @@
 //! One play: a scenario, a seed, and what came of it.
 
+use super::ailments::{ailment, signatures};
+use super::approval::decide;
 use super::breach::Breach;
+use super::cost::too_dear;
 use super::flaw::Flaw;
 use super::hall::Stage;
 use super::meter::Meter;
 use super::people::{break_out, come_back, strike};
-use super::reading::SIGNATURES;
 use super::scenario::{Fault, Scenario, Trouble, Whom};
 use super::server::Server;
-use super::world::World;
-use crate::signatures::Rulebook;
+use super::settings::settings_of;
+use super::vetting::{Papers, Vetted};
+use super::world::{World, lock};
+use crate::document::Problems;
+use crate::playbook::Catalogue;
+use crate::signatures::{Rulebook, Source};
 use crate::simulate::{Chance, World as Trade};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// safety.md, I19.
@@ -24,7 +30,10 @@ const LOOK: Duration = Duration::from_secs(15);
 /// What every play needs, made once.
 pub struct Theatre {
     trade: Trade,
-    rules: Rulebook,
+    playbooks: Arc<Catalogue>,
+    vetted: Vetted,
+    /// Rules by the signatures of a scenario: compiling them costs more than a play.
+    books: Mutex<BTreeMap<Vec<String>, Rulebook>>,
 }
 
 /// What came of a play.
@@ -34,6 +43,8 @@ pub struct Outcome {
     pub seed: u64,
     /// The first invariant that broke; the play ended there.
     pub breach: Option<Breach>,
+    /// What else broke at that moment.
+    pub also: Vec<Breach>,
     /// How much was played.
     pub played: Duration,
     /// What happened, line by line, if it was kept.
@@ -54,27 +65,51 @@ pub struct Outcome {
 }
 
 impl Theatre {
-    /// What the product brings, read once.
+    /// What the product brings, read once. `keys` are the trusted ones as `NAME ed25519:HEX`, `named` the digests of playbooks
+    /// that the configuration names: by these the jury vets the playbooks for itself.
     ///
     /// # Errors
     /// A sentence: a shipped signature cannot be used.
-    pub fn of(trade: Trade) -> Result<Self, String> {
-        let is_wanted = |text: &str| {
-            SIGNATURES
-                .iter()
-                .any(|id| text.contains(&format!("id: {id}\n")))
+    pub fn of(
+        trade: Trade,
+        playbooks: Catalogue,
+        keys: &[String],
+        named: &BTreeSet<String>,
+    ) -> Result<Self, String> {
+        let theatre = Self {
+            vetted: Vetted::of(&papers_of(&playbooks), keys, named),
+            trade,
+            playbooks: Arc::new(playbooks),
+            books: Mutex::default(),
         };
-        let sources: Vec<_> = trade
-            .rules
-            .iter()
-            .filter(|source| is_wanted(&source.text))
-            .cloned()
-            .collect();
-        let (rules, reports) = Rulebook::load(&sources, &trade.catalogue);
-        match reports.iter().find(|_| rules.len() < SIGNATURES.len()) {
+        let wanted = signatures();
+        let (rules, reports) = theatre.load(&wanted);
+        match reports.iter().find(|_| rules.len() < wanted.len()) {
             Some(report) => Err(report.to_string()),
-            None => Ok(Self { trade, rules }),
+            None => Ok(theatre),
         }
+    }
+
+    fn load(&self, wanted: &[&str]) -> (Rulebook, Vec<Problems>) {
+        let is_wanted = |source: &&Source| {
+            let mut wanted = wanted.iter();
+            wanted.any(|id| source.text.contains(&format!("id: {id}\n")))
+        };
+        let sources: Vec<_> = self.trade.rules.iter().filter(is_wanted).cloned().collect();
+        Rulebook::load(&sources, &self.trade.catalogue)
+    }
+
+    /// The rules by which what this scenario makes ill shows.
+    fn rules_for(&self, scenario: &Scenario) -> Rulebook {
+        let ids = scenario.sick.iter().map(|one| one.signature.as_str());
+        let ids: BTreeSet<&str> = ids.filter(|id| ailment(id).is_some()).collect();
+        let key: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let mut books = lock(&self.books);
+        let book = books.entry(key).or_insert_with(|| {
+            let ids: Vec<&str> = ids.into_iter().collect();
+            self.load(&ids).0
+        });
+        book.clone()
     }
 
     /// Plays a scenario. What the agents would log is not logged: it is no news of this machine, and the trace has it.
@@ -85,14 +120,27 @@ impl Theatre {
         flaw: Option<Flaw>,
         keeps_log: bool,
     ) -> Outcome {
+        self.play_before(None, scenario, seed, flaw, keeps_log)
+    }
+
+    /// The same before some of the judges only; `None`: all of them.
+    pub(super) fn play_before(
+        &self,
+        only: Option<Vec<&'static str>>,
+        scenario: &Scenario,
+        seed: u64,
+        flaw: Option<Flaw>,
+        keeps_log: bool,
+    ) -> Outcome {
         let silence = tracing::subscriber::NoSubscriber::default();
         tracing::subscriber::with_default(silence, || {
-            self.play_aloud(scenario, seed, flaw, keeps_log)
+            self.play_aloud(only, scenario, seed, flaw, keeps_log)
         })
     }
 
     fn play_aloud(
         &self,
+        only: Option<Vec<&'static str>>,
         scenario: &Scenario,
         seed: u64,
         flaw: Option<Flaw>,
@@ -102,10 +150,12 @@ impl Theatre {
             scenario,
             seed,
             &self.trade,
-            &self.rules,
+            &self.rules_for(scenario),
+            (&self.playbooks, &self.vetted),
             flaw,
             keeps_log,
         ));
+        world.with(|state| state.jury.only = only);
         let hall = Arc::clone(&world.hall);
         for node in 0..world.names.len() {
             let inner = Arc::clone(&world);
@@ -122,10 +172,33 @@ impl Theatre {
             hall.spawn(None, strike(Arc::clone(&world), fault));
         }
         hall.spawn(None, watch_the_waiting(Arc::clone(&world)));
+        for node in 0..world.names.len() {
+            let asks = settings_of(scenario, node);
+            if asks.get("nodemend.io/mode").map(String::as_str) == Some("approve") {
+                hall.spawn(None, decide(Arc::clone(&world), node));
+            }
+        }
         let mut stage = Stage::of(&hall);
         stage.play(scenario.lasts);
-        outcome(&world, seed, stage.turns)
+        let mut outcome = outcome(&world, seed, stage.turns);
+        if outcome.breach.is_none() {
+            outcome.breach = too_dear(&outcome, scenario);
+        }
+        outcome
     }
+}
+
+/// The playbooks' papers, for whoever vets them.
+pub(super) fn papers_of(playbooks: &Catalogue) -> Vec<Papers> {
+    let papers = playbooks.iter().map(|listed| {
+        let playbook = listed.playbook.reference();
+        Papers {
+            text: listed.text.to_string(),
+            signature: listed.signature.as_deref().map(str::to_owned),
+            identity: [playbook.id, playbook.version, playbook.digest].map(|it| it.to_string()),
+        }
+    });
+    papers.collect()
 }
 
 fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
@@ -143,20 +216,26 @@ fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
                 format!("{name}: {}", why.unwrap_or("no reason given"))
             })
             .collect();
-        for body in state.bodies.iter().filter(|body| body.ill.is_some()) {
+        for (body, node) in state.bodies.iter().zip(&state.server.nodes) {
+            if body.ill.is_empty() {
+                continue;
+            }
+            // What the agent itself says of it on its Node.
+            let said = node.annotations.get("nodemend.io/blocked");
             let why = match (&body.waiting, body.off) {
                 (_, 1..) => "its agent is not there".to_owned(),
                 (Some((_, why)), _) => super::meter::plain(why),
-                (None, _) => {
-                    "no run is under way (not opted in, attempts used up, or left to a person)"
-                        .to_owned()
-                }
+                (None, _) => said.map_or_else(
+                    || "its agent sees nothing that it could mend, or just begins".to_owned(),
+                    |said| super::meter::plain(said),
+                ),
             };
             *left.entry(why).or_default() += 1;
         }
         Outcome {
             seed,
             breach: state.jury.breach.clone(),
+            also: state.jury.also.clone(),
             played: world.hall.now(),
             log: state.log.lines.take().unwrap_or_default(),
             digest: state.log.digest,

@@ -1,29 +1,25 @@
 //! Scenario files: YAML -> [`Scenario`], with every mistake and its place.
 
-use super::scenario::{Chaos, Fault, Nodes, Outbreak, Runs, Scenario, Share, Trouble, Whom};
-use crate::document::{Fields, FromNode, Node, Place, Problems, Tree, closest, parse};
-use std::collections::BTreeMap;
+use super::ailments::signatures;
+use super::caps::Caps;
+use super::plausible::check;
+use super::scenario::{
+    Chaos, Fault, Nodes, Outbreak, People, Runs, Scenario, Share, Trouble, Whom,
+};
+use crate::document::{Fields, FromNode, Node, Place, Problems, Tree, closest, format_span, parse};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What one process can play in minutes and hold in memory; twice what is promised.
-const MAX_NODES: u32 = 10_000;
+/// What is promised (issue 4): more was not measured.
+const MAX_NODES: u32 = 5_000;
+const SECOND: Duration = Duration::from_secs(1);
 /// A longer time says nothing new.
-const MAX_TIME: Duration = Duration::from_secs(30 * 86_400);
-/// The highest cap that the admission policy can read.
-const MAX_CAP: u32 = 999;
-/// The domains with one name only.
-const CAPS: [&str; 3] = ["cluster", "control-plane", "drain"];
-/// The lines at which the breaker opens.
-const LINES: [&str; 5] = [
-    "storm-nodes",
-    "storm-nodes-any",
-    "storm-casualties",
-    "storm-failed-runs",
-    "storm-unavailable",
-];
-/// The signatures that can be imagined: those whose mend the product brings.
-pub(super) const SIGNATURES: [&str; 2] = ["systemd-bus-unresponsive", "kernel-sysctl-drift"];
-
+const TIMES: RangeInclusive<Duration> = SECOND..=Duration::from_secs(30 * 86_400);
+/// A step ends at its own limit after ten minutes.
+const STEPS: RangeInclusive<Duration> = SECOND..=Duration::from_secs(600);
+const SOAKS: RangeInclusive<Duration> = SECOND..=Duration::from_secs(86_400);
+/// More at once are no scenario any more but noise.
+const MAX_DRAWN: u32 = 1_000;
 impl Scenario {
     /// Reads a scenario.
     ///
@@ -32,103 +28,158 @@ impl Scenario {
     pub fn parse(origin: &str, text: &str) -> Result<Self, Problems> {
         let node = parse(origin, text)?;
         let mut problems = Problems::of(origin);
+        if node.tree == Tree::Null {
+            let why = "there is nothing in this file; a scenario needs name, lasts, nodes and limits (docs/simulate.md has one)";
+            problems.add(node.place, why);
+            return problems.into_result(None);
+        }
         let scenario = Self::from_node(&node, &mut problems);
         problems.into_result(scenario)
     }
+}
+
+/// Something of a file, and where it stands.
+pub(super) struct Placed<T> {
+    pub(super) place: Place,
+    pub(super) it: T,
+}
+
+impl<T: FromNode> FromNode for Placed<T> {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let place = node.place;
+        T::from_node(node, problems).map(|it| Self { place, it })
+    }
+}
+
+/// The items of a list that can be read; each that cannot is told, and hides no other.
+fn each<T: FromNode>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    problems: &mut Problems,
+) -> Vec<Placed<T>> {
+    let Some(node) = fields.node(name) else {
+        return Vec::new();
+    };
+    let Tree::List(items) = &node.tree else {
+        let found = node.tree.form();
+        problems.add(node.place, format!("`{name}` must be a list, not {found}"));
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| Placed::from_node(item, problems))
+        .collect()
+}
+
+/// A span of time within limits.
+fn span(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    range: &RangeInclusive<Duration>,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let node = fields.node(name)?;
+    let span = Duration::from_node(node, problems)?;
+    if !range.contains(&span) {
+        let (least, most) = (format_span(*range.start()), format_span(*range.end()));
+        let what = format!("`{name}` must be from {least} to {most}");
+        problems.add(node.place, what);
+    }
+    Some(span)
 }
 
 impl FromNode for Scenario {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a scenario", problems)?;
         let name: Option<String> = fields.required("name", problems);
-        let lasts: Option<Duration> = fields.required("lasts", problems);
-        if let Some(lasts) = lasts
-            && (lasts.is_zero() || lasts > MAX_TIME)
-        {
-            problems.add(fields.place(), "`lasts` must be from 1s to 30d");
+        if fields.node("lasts").is_none() {
+            problems.add(fields.place(), "a scenario needs `lasts`, like 3h");
         }
+        let lasts = span(&mut fields, "lasts", &TIMES, problems);
         let seed: u32 = fields.optional("seed", problems).unwrap_or(1);
-        let startup = fields.optional("startup", problems);
-        let nodes: Option<Nodes> = fields.required("nodes", problems);
+        let startup: Option<Placed<Duration>> = fields.optional("startup", problems);
+        let nodes: Option<Placed<Nodes>> = fields.required("nodes", problems);
         let limits: Option<Caps> = fields.required("limits", problems);
-        let sick: Vec<Outbreak> = fields.or_default("sick", problems);
+        let sick: Vec<Placed<Outbreak>> = each(&mut fields, "sick", problems);
         let runs: Runs = fields.or_default("runs", problems);
-        let faults: Vec<Fault> = fields.or_default("faults", problems);
+        let people: Option<Placed<People>> = fields.optional("people", problems);
+        let faults: Vec<Placed<Fault>> = each(&mut fields, "faults", problems);
         let chaos: Chaos = fields.or_default("chaos", problems);
-        let place = fields.place();
         fields.finish(problems);
-        let scenario = Scenario {
+        check(
+            lasts,
+            startup.as_ref(),
+            nodes.as_ref(),
+            limits.as_ref(),
+            people.as_ref(),
+            &sick,
+            &faults,
+            problems,
+        );
+        Some(Scenario {
             name: name?,
             lasts: lasts?,
             seed: u64::from(seed),
-            startup: startup.unwrap_or(Duration::from_secs(120)),
-            nodes: nodes?,
-            limits: limits?.0,
-            sick,
+            startup: startup.map_or(Duration::from_secs(120), |it| it.it),
+            nodes: nodes?.it,
+            limits: limits?.caps,
+            sick: sick.into_iter().map(|it| it.it).collect(),
             runs,
-            faults,
+            people: people.map(|it| it.it).unwrap_or_default(),
+            faults: faults.into_iter().map(|it| it.it).collect(),
             chaos,
-        };
-        scenario.check(place, problems);
-        Some(scenario)
-    }
-}
-
-impl Scenario {
-    /// What no field can know of itself.
-    fn check(&self, place: Place, problems: &mut Problems) {
-        for whom in self
-            .sick
-            .iter()
-            .map(|one| &one.whom)
-            .chain(self.faults.iter().map(|one| &one.whom))
-        {
-            for (what, name, known) in [
-                ("zone", &whom.zone, &self.nodes.zones),
-                ("pool", &whom.pool, &self.nodes.pools),
-            ] {
-                if let Some(name) = name
-                    && !known.contains(name)
-                {
-                    problems.add(
-                        place,
-                        format!(
-                            "no node is in {what} `{name}`; nodes has: {}",
-                            known.join(", ")
-                        ),
-                    );
-                }
-            }
-        }
+        })
     }
 }
 
 impl FromNode for Nodes {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "nodes", problems)?;
-        let count: Option<u32> = fields.required("count", problems);
+        let count: Option<Placed<u32>> = fields.required("count", problems);
+        if let Some(count) = &count
+            && !(1..=MAX_NODES).contains(&count.it)
+        {
+            let what = format!("`count` must be from 1 to {MAX_NODES}");
+            problems.add(count.place, what);
+        }
+        let zones = names(&mut fields, "zones", problems);
+        let pools = names(&mut fields, "pools", problems);
+        let control_plane: Option<Placed<u32>> = fields.optional("controlPlane", problems);
+        if let (Some(control), Some(count)) = (&control_plane, &count)
+            && control.it > count.it
+        {
+            let what = format!("`controlPlane` is more than the {} nodes", count.it);
+            problems.add(control.place, what);
+        }
         let nodes = Nodes {
-            count: count.unwrap_or_default(),
-            zones: fields.or_default("zones", problems),
-            pools: fields.or_default("pools", problems),
-            control_plane: fields.or_default("controlPlane", problems),
+            count: count.as_ref().map_or(0, |count| count.it),
+            zones,
+            pools,
+            control_plane: control_plane.map_or(0, |it| it.it),
             opted_in: fields.optional("optedIn", problems).unwrap_or(Share::ALL),
+            approve: fields.or_default("approve", problems),
         };
-        if count.is_some() && !(1..=MAX_NODES).contains(&nodes.count) {
-            problems.add(
-                fields.place(),
-                format!("`count` must be from 1 to {MAX_NODES}"),
-            );
-        }
-        if nodes.control_plane > nodes.count {
-            problems.add(
-                fields.place(),
-                "`controlPlane` is more than there are nodes",
-            );
-        }
         fields.finish(problems);
-        Some(nodes)
+        count.map(|_| nodes)
     }
+}
+
+/// Names of zones or pools, as the keys of the limits spell them.
+fn names(fields: &mut Fields<'_>, name: &'static str, problems: &mut Problems) -> Vec<String> {
+    let placed: Vec<Placed<String>> = each(fields, name, problems);
+    let mut names: Vec<String> = Vec::new();
+    for one in placed {
+        let is_spelled = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+        if one.it.is_empty() || one.it.len() > 63 || !one.it.chars().all(is_spelled) {
+            let shown: String = one.it.chars().take(40).collect();
+            problems.add(one.place, format!("`{shown}` is no name here; write it with a-z, 0-9, . and -, as the limits spell it"));
+        } else if names.contains(&one.it) {
+            problems.add(one.place, format!("`{}` is there twice", one.it));
+        } else {
+            names.push(one.it);
+        }
+    }
+    names
 }
 
 /// A share as people write it: `25%`, `0.5%`.
@@ -147,7 +198,7 @@ impl FromNode for Share {
     }
 }
 
-fn millionths(percent: &str) -> Option<Share> {
+pub(super) fn millionths(percent: &str) -> Option<Share> {
     let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty()
@@ -164,73 +215,43 @@ fn millionths(percent: &str) -> Option<Share> {
     (share <= Share::ALL).then_some(share)
 }
 
-/// The data of the ConfigMap `limits`.
-struct Caps(BTreeMap<String, u32>);
-
-impl FromNode for Caps {
-    fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let Tree::Map(entries) = &node.tree else {
-            let found = node.tree.form();
-            problems.add(node.place, format!("limits must be a mapping, not {found}"));
-            return None;
-        };
-        let mut caps = BTreeMap::new();
-        for (key, value) in entries {
-            let plain = CAPS.into_iter().chain(LINES);
-            let is_named =
-                |prefix: &str| key.name.len() > prefix.len() && key.name.starts_with(prefix);
-            let is_known = plain.clone().any(|known| known == key.name)
-                || is_named("zone-")
-                || is_named("pool-");
-            if !is_known {
-                let hint = closest(&key.name, plain).map_or_else(
-                    || "; known are cluster, zone-<zone>, pool-<pool>, control-plane, drain, storm-nodes and the other lines of ConfigMap limits".to_owned(),
-                    |near| format!("; did you mean `{near}`?"),
-                );
-                problems.add(key.place, format!("limits has no key `{}`{hint}", key.name));
-            }
-            match u32::from_node(value, problems) {
-                Some(cap) if cap > MAX_CAP => problems.add(
-                    value.place,
-                    format!("a limit is a plain number from 0 to {MAX_CAP}"),
-                ),
-                Some(cap) => {
-                    caps.insert(key.name.clone(), cap);
-                }
-                None => {}
-            }
-        }
-        Some(Self(caps))
-    }
-}
-
 fn whom(fields: &mut Fields<'_>, problems: &mut Problems) -> Whom {
-    let whom = Whom {
-        share: fields.optional("share", problems),
-        count: fields.optional("count", problems),
+    let count: Option<Placed<u32>> = fields.optional("count", problems);
+    let share: Option<Placed<Share>> = fields.optional("share", problems);
+    if let (Some(_), Some(share)) = (&count, &share) {
+        problems.add(share.place, "give `share` or `count`, not both");
+    }
+    if let Some(count) = count.as_ref().filter(|count| count.it == 0) {
+        problems.add(count.place, "`count` 0 means nobody; leave this out");
+    }
+    if let Some(share) = share.as_ref().filter(|share| share.it == Share::default()) {
+        problems.add(share.place, "`share` 0% means nobody; leave this out");
+    }
+    Whom {
+        share: share.map(|it| it.it),
+        count: count.map(|it| it.it),
         zone: fields.optional("zone", problems),
         pool: fields.optional("pool", problems),
-    };
-    if whom.share.is_some() && whom.count.is_some() {
-        problems.add(fields.place(), "give `share` or `count`, not both");
     }
-    whom
 }
 
 impl FromNode for Outbreak {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "an outbreak", problems)?;
-        let at = fields.required("at", problems);
-        let signature: Option<String> = fields.required("signature", problems);
+        let at: Option<Duration> = fields.required("at", problems);
+        let signature: Option<Placed<String>> = fields.required("signature", problems);
         if let Some(signature) = &signature
-            && !SIGNATURES.contains(&signature.as_str())
+            && !signatures().contains(&signature.it.as_str())
         {
+            let known = signatures();
+            let hint = closest(&signature.it, known.iter().copied()).map_or_else(
+                || format!("these can: {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let shown: String = signature.it.chars().take(80).collect();
             problems.add(
-                fields.place(),
-                format!(
-                    "`{signature}` cannot be simulated; these can: {}",
-                    SIGNATURES.join(", ")
-                ),
+                signature.place,
+                format!("`{shown}` cannot be simulated; {hint}"),
             );
         }
         let outbreak = Outbreak {
@@ -238,7 +259,11 @@ impl FromNode for Outbreak {
             over: fields.or_default("over", problems),
             whom: whom(&mut fields, problems),
             is_false: fields.or_default("falseAlarm", problems),
-            signature: signature.clone().unwrap_or_default(),
+            step: span(&mut fields, "step", &STEPS, problems),
+            succeed: fields.optional("succeed", problems),
+            signature: signature
+                .as_ref()
+                .map_or_else(String::new, |it| it.it.clone()),
         };
         fields.finish(problems);
         at.and(signature).map(|_| outbreak)
@@ -249,15 +274,30 @@ impl FromNode for Runs {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "runs", problems)?;
         let usual = Runs::default();
-        let runs = Runs {
-            step: fields.optional("step", problems).unwrap_or(usual.step),
-            soak: fields.optional("soak", problems).unwrap_or(usual.soak),
-            succeed: fields
-                .optional("succeed", problems)
-                .unwrap_or(usual.succeed),
+        let step = span(&mut fields, "step", &STEPS, problems);
+        let soak = span(&mut fields, "soak", &SOAKS, problems);
+        let succeed = fields.optional("succeed", problems);
+        fields.finish(problems);
+        Some(Runs {
+            step: step.unwrap_or(usual.step),
+            soak: soak.unwrap_or(usual.soak),
+            succeed: succeed.unwrap_or(usual.succeed),
+        })
+    }
+}
+
+impl FromNode for People {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(node, "people", problems)?;
+        let people = People {
+            approve: span(&mut fields, "approve", &TIMES, problems)
+                .unwrap_or(People::default().approve),
+            wrong: fields.or_default("wrong", problems),
+            never: fields.or_default("never", problems),
+            twice: fields.or_default("twice", problems),
         };
         fields.finish(problems);
-        Some(runs)
+        Some(people)
     }
 }
 
@@ -265,15 +305,32 @@ impl FromNode for Fault {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a fault", problems)?;
         let at = fields.required("at", problems);
-        let lasts = fields.or_default("lasts", problems);
-        let word: Option<String> = fields.required("what", problems);
+        let lasts: Option<Placed<Duration>> = fields.optional("lasts", problems);
+        let word: Option<Placed<String>> = fields.required("what", problems);
         let whom = whom(&mut fields, problems);
         let limits: Option<Caps> = fields.optional("limits", problems);
-        let what = word.and_then(|word| trouble(&word, limits, fields.place(), problems));
+        let what = word.and_then(|word| trouble(&word, limits, problems));
         fields.finish(problems);
+        if let Some(what) = &what {
+            let (word, place) = (what.word(), node.place);
+            match (&lasts, what.lasts()) {
+                (None, true) => problems.add(place, format!("{word} needs `lasts`, like 5m")),
+                (Some(lasts), false) => {
+                    let why = format!("{word} happens at one moment; it takes no `lasts`");
+                    problems.add(lasts.place, why);
+                }
+                _ => {}
+            }
+            if !what.is_about_nodes() && whom != Whom::default() {
+                let why = format!(
+                    "{word} is about everybody; it takes no `count`, `share`, `zone` or `pool`"
+                );
+                problems.add(place, why);
+            }
+        }
         Some(Fault {
             at: at?,
-            lasts,
+            lasts: lasts.map(|it| it.it).unwrap_or_default(),
             what: what?,
             whom,
         })
@@ -281,28 +338,28 @@ impl FromNode for Fault {
 }
 
 fn trouble(
-    word: &str,
+    word: &Placed<String>,
     limits: Option<Caps>,
-    place: Place,
     problems: &mut Problems,
 ) -> Option<Trouble> {
+    let (word, place) = (word.it.as_str(), word.place);
     let plain = Trouble::WORDS.iter().find(|(known, _)| *known == word);
     match (plain, limits) {
-        (None, Some(caps)) if word == "set-limits" => return Some(Trouble::Limits(caps.0)),
+        (None, Some(caps)) if word == "set-limits" => return Some(Trouble::Limits(caps.caps)),
         (None, None) if word == "set-limits" => {
             problems.add(place, "set-limits needs `limits`, the whole ConfigMap");
         }
         (Some((_, trouble)), None) => return Some(trouble.clone()),
-        (Some(_), Some(_)) => problems.add(place, format!("{word} takes no `limits`")),
+        (Some(_), Some(caps)) => problems.add(caps.place, format!("{word} takes no `limits`")),
         (None, _) => {
-            let known: Vec<&str> = Trouble::WORDS.iter().map(|(word, _)| *word).collect();
-            problems.add(
-                place,
-                format!(
-                    "`{word}` is no fault; known are set-limits, {}",
-                    known.join(", ")
-                ),
+            let known = Trouble::WORDS.iter().map(|(word, _)| *word);
+            let known: Vec<&str> = std::iter::once("set-limits").chain(known).collect();
+            let hint = closest(word, known.iter().copied()).map_or_else(
+                || format!("known are {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
             );
+            let shown: String = word.chars().take(80).collect();
+            problems.add(place, format!("`{shown}` is no fault; {hint}"));
         }
     }
     None
@@ -311,66 +368,20 @@ fn trouble(
 impl FromNode for Chaos {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "chaos", problems)?;
+        let faults: Option<Placed<u32>> = fields.optional("faults", problems);
+        if let Some(faults) = faults.as_ref().filter(|faults| faults.it > MAX_DRAWN) {
+            let what = format!("`faults` must be from 0 to {MAX_DRAWN}");
+            problems.add(faults.place, what);
+        }
         let chaos = Chaos {
             requests_lost: fields.or_default("requestsLost", problems),
             answers_lost: fields.or_default("answersLost", problems),
             refusals: fields.or_default("refusals", problems),
             slow: fields.or_default("slow", problems),
             crashes_after_write: fields.or_default("crashesAfterWrite", problems),
-            faults: fields.or_default("faults", problems),
+            faults: faults.map_or(0, |it| it.it),
         };
         fields.finish(problems);
         Some(chaos)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_mistake_of_a_scenario_is_told_at_once_and_with_its_place() {
-        let text = "name: x\nlasts: 1h\nnodse: {}\nnodes: {count: 0, optedIn: 1}\nlimits: {clutser: 1, zone-a: 1000}\nsick:\n  - {at: 1m, signature: nothing, zone: z}\n  - {signature: kernel-sysctl-drift, share: 101%, count: 1}\nfaults:\n  - {at: 1m, what: rain}\n  - {at: 1m, what: set-limits}\n";
-        let problems = Scenario::parse("s.yaml", text).expect_err("refused");
-        let told: Vec<(u32, &str)> = problems
-            .list
-            .iter()
-            .map(|problem| (problem.place.line, problem.message.as_str()))
-            .collect();
-        for (line, words) in [
-            (3, "a scenario has no key `nodse`; did you mean `nodes`?"),
-            (4, "`count` must be from 1 to"),
-            (4, "a share is written like"),
-            (5, "did you mean `cluster`?"),
-            (5, "a limit is a plain number from 0 to 999"),
-            (7, "`nothing` cannot be simulated"),
-            (8, "an outbreak needs `at`"),
-            (8, "found `101%`"),
-            (10, "`rain` is no fault"),
-            (11, "set-limits needs `limits`"),
-        ] {
-            assert!(
-                told.iter()
-                    .any(|(at, message)| *at == line && message.contains(words)),
-                "{line}: {words} is not in {told:#?}"
-            );
-        }
-    }
-
-    #[test]
-    fn shares_are_exact_and_never_round_to_none() {
-        for (text, share) in [("25%", 250_000), ("0.5%", 5_000), ("100%", 1_000_000)] {
-            assert_eq!(
-                text.strip_suffix('%').and_then(millionths),
-                Some(Share(share))
-            );
-        }
-        for text in ["", ".5", "1e1", "-1", "100.1", "1000", "1.00001", "+5"] {
-            assert_eq!(millionths(text), None, "{text}");
-        }
-        assert_eq!(
-            (Share(1).of(3), Share::ALL.of(3), Share(0).of(3)),
-            (1, 3, 0)
-        );
     }
 }

@@ -37,6 +37,8 @@ pub struct Scenario {
     pub sick: Vec<Outbreak>,
     /// How runs go.
     pub runs: Runs,
+    /// How people decide where they are asked.
+    pub people: People,
     /// What goes wrong, and what people do, at its time.
     pub faults: Vec<Fault>,
     /// What goes wrong at any time.
@@ -56,6 +58,8 @@ pub struct Nodes {
     pub control_plane: u32,
     /// Which share may be mended: mode auto, allow restart. The others only observe.
     pub opted_in: Share,
+    /// Which share of those asks a person first: mode approve. The last ones, so that the control plane is not among them.
+    pub approve: Share,
 }
 
 /// Nodes, chosen by the seed.
@@ -84,6 +88,10 @@ pub struct Outbreak {
     pub whom: Whom,
     /// The detector is wrong: nothing is the matter, and nothing mends it.
     pub is_false: bool,
+    /// How long a disruptive step takes here, where it is not as in [`Runs`].
+    pub step: Option<Duration>,
+    /// Which share of the steps helps here, where it is not as in [`Runs`].
+    pub succeed: Option<Share>,
 }
 
 /// How runs go.
@@ -95,6 +103,19 @@ pub struct Runs {
     pub soak: Duration,
     /// Which share of the runs mends what it should.
     pub succeed: Share,
+}
+
+/// How people decide on nodes in mode approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct People {
+    /// After about which time somebody approves a case.
+    pub approve: Duration,
+    /// Which share of the approvals names another case.
+    pub wrong: Share,
+    /// Which share of the cases nobody looks at.
+    pub never: Share,
+    /// Which share of the cases is approved once more a few minutes later.
+    pub twice: Share,
 }
 
 /// What goes wrong, or what people do.
@@ -132,13 +153,15 @@ pub enum Trouble {
     BreakersRemoved,
     /// People set the nodes to observe, and back.
     OptOut,
+    /// The nodes' settings turn into something that is none, and back.
+    OptInGarbled,
     /// Somebody with root uses the agent's token (safety.md, T1 to T5).
     Hostile,
 }
 
 impl Trouble {
     /// Those that need nothing but a name, with their words in scenario files.
-    pub const WORDS: [(&'static str, Trouble); 16] = [
+    pub const WORDS: [(&'static str, Trouble); 17] = [
         ("server-down", Trouble::ServerDown),
         ("partition", Trouble::Partition),
         ("slow-calls", Trouble::SlowCalls),
@@ -154,8 +177,37 @@ impl Trouble {
         ("stop-cord", Trouble::StopCord),
         ("breakers-removed", Trouble::BreakersRemoved),
         ("opt-out", Trouble::OptOut),
+        ("opt-in-garbled", Trouble::OptInGarbled),
         ("hostile", Trouble::Hostile),
     ];
+
+    /// Whether it lasts, or happens at one moment.
+    pub fn lasts(&self) -> bool {
+        !matches!(
+            self,
+            Trouble::WatchesDropped
+                | Trouble::Restart
+                | Trouble::Reboot
+                | Trouble::Limits(_)
+                | Trouble::BreakersRemoved
+        )
+    }
+
+    /// Whether it is about some nodes, or about everybody.
+    pub fn is_about_nodes(&self) -> bool {
+        matches!(
+            self,
+            Trouble::Partition
+                | Trouble::WatchesDropped
+                | Trouble::Restart
+                | Trouble::Suspend
+                | Trouble::Reboot
+                | Trouble::NodeDeleted
+                | Trouble::OptOut
+                | Trouble::OptInGarbled
+                | Trouble::Hostile
+        )
+    }
 
     /// The word in scenario files and in the log.
     pub fn word(&self) -> &'static str {
@@ -204,6 +256,18 @@ impl Default for Nodes {
             pools: Vec::new(),
             control_plane: 0,
             opted_in: Share::ALL,
+            approve: Share::default(),
+        }
+    }
+}
+
+impl Default for People {
+    fn default() -> Self {
+        Self {
+            approve: Duration::from_secs(600),
+            wrong: Share::default(),
+            never: Share::default(),
+            twice: Share::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::executor::{Outcome, PastRun, Rein, RunEnd};
 use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
 use crate::host::retry::{FIRST_WAIT, MAX_TRIES, MAX_WAIT};
 use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing};
+use crate::policy::annotations::APPROVE;
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use serde_json::Value;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Turn {
             if now == Standing::Clear {
                 match self.try_once(&reins).await {
                     Tried::Left(end) => {
+                        mind.spend_approval(self.case);
                         mind.set_waiting(None);
                         return report(&mind, self.case, self.run, end);
                     }
@@ -174,10 +176,19 @@ pub(super) async fn refresh(mind: &Arc<Mind>) -> Result<(), String> {
 /// Takes the own Node as it was seen.
 pub(super) fn put_in_force(mind: &Arc<Mind>, view: NodeView) {
     mind.slots.meet(&view);
+    // Whether an approval is an old one is known from the ledger.
+    if view.annotations.contains_key(APPROVE) {
+        mind.wake();
+    }
     *lock(&mind.failure) = None;
     *lock(&mind.view) = Some(view);
+    let listed = mind.opt_in().approved;
+    let fresh = lock(&mind.approvals).meet(&listed, |case| mind.known_as(case));
     mind.apply_opt_in();
     mind.changed.notify_one();
+    for case in fresh {
+        mind.turn(Input::GiveBack(case));
+    }
 }
 
 /// Tells the engine of what a restart interrupted, before it may start anything.

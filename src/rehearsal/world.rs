@@ -1,19 +1,23 @@
 //! Everything that is not an agent: the machines, their disks, the weather between them and the API server, the log.
 
 use super::admission::Who;
+use super::ailments::{AILMENTS, Ailment, PROBES};
 use super::flaw::Flaw;
 use super::hall::Hall;
 use super::jury::Jury;
 use super::meter::Meter;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Share};
 use super::server::{EPOCH_US, NodeObject, Server};
+use super::settings::settings_of;
+use super::vetting::Vetted;
 use crate::host::BoxFuture;
 use crate::host::clock::Clock;
+use crate::playbook::Catalogue;
 use crate::signal::{Timestamp, Uptime, Wall};
 use crate::signatures::Rulebook;
-use crate::simulate::{Chance, Fault as Sickness, Machine, World as Trade};
+use crate::simulate::{Chance, Machine, World as Trade};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,11 +29,15 @@ const UPTIME: Duration = Duration::from_secs(3_600);
 /// A machine: what is the matter with it, what is on its disk, how it is connected.
 pub(super) struct Body {
     pub(super) machine: Machine,
-    /// What ails it really, since when, and by which signature it shows.
-    pub(super) ill: Option<Illness>,
+    /// What ails it really, by the signature that it shows.
+    pub(super) ill: BTreeMap<&'static str, Illness>,
+    /// The probes that see anything it ever had; what the others read is never news.
+    pub(super) seen_by: BTreeSet<&'static str>,
     pub(super) chance: Chance,
     /// The ledger's file.
     pub(super) ledger: Option<String>,
+    /// The last line of its audit log.
+    pub(super) audit: String,
     /// The id of its state directory.
     pub(super) instance: String,
     /// The journals.
@@ -58,19 +66,12 @@ pub(super) struct Body {
 #[derive(Debug, Clone)]
 pub(super) struct Illness {
     pub(super) since: Duration,
-    pub(super) signature: &'static str,
+    pub(super) ailment: &'static Ailment,
     /// The detector is wrong: no mend helps.
     pub(super) is_false: bool,
-}
-
-impl Illness {
-    /// What the probes of an ill machine read.
-    pub(super) fn sickness(&self) -> Sickness {
-        match self.signature {
-            "kernel-sysctl-drift" => Sickness::Drift(0),
-            _ => Sickness::BusMute,
-        }
-    }
+    /// How long a step takes, about, and which share of the steps helps.
+    pub(super) step: Duration,
+    pub(super) succeed: Share,
 }
 
 /// What holds for all nodes at once, counted by its reasons.
@@ -137,6 +138,9 @@ pub(super) struct World {
     pub(super) scenario: Scenario,
     pub(super) trade: Trade,
     pub(super) rules: Rulebook,
+    pub(super) playbooks: Arc<Catalogue>,
+    /// The probes that the illnesses of this scenario need.
+    pub(super) probes: Vec<&'static str>,
     pub(super) names: Vec<String>,
     pub(super) flaw: Option<Flaw>,
     pub(super) feeds: Vec<Feed>,
@@ -152,6 +156,7 @@ impl World {
         seed: u64,
         trade: &Trade,
         rules: &Rulebook,
+        playbooks: (&Arc<Catalogue>, &Vetted),
         flaw: Option<Flaw>,
         keeps_log: bool,
     ) -> Self {
@@ -160,15 +165,10 @@ impl World {
         let names: Vec<String> = (0..count).map(|number| format!("node-{number}")).collect();
         let mut server = Server::of(flaw);
         let mut domains = Vec::new();
-        let opted_in = scenario.nodes.opted_in.of(names.len());
         for (index, name) in names.iter().enumerate() {
             let labels = labels_of(scenario, index);
             domains.push(domains_of(&labels));
-            let annotations = if index < opted_in {
-                opt_in()
-            } else {
-                BTreeMap::new()
-            };
+            let annotations = settings_of(scenario, index);
             let uid = server.next_uid();
             let version = server.next_version();
             server.nodes.push(NodeObject {
@@ -181,11 +181,16 @@ impl World {
             });
             server.away += 1;
         }
-        super::people::set_limits(&mut server, Duration::ZERO, &scenario.limits);
+        super::settings::set_limits(&mut server, Duration::ZERO, &scenario.limits);
         let bodies = names.iter().map(|_| body(&mut chance)).collect();
         let state = State {
             server,
-            jury: Jury::of(names.clone(), domains, scenario.runs.soak),
+            jury: Jury::of(
+                names.clone(),
+                domains,
+                scenario.runs.soak,
+                playbooks.1.clone(),
+            ),
             bodies,
             weather: Weather::default(),
             meter: Meter::default(),
@@ -201,6 +206,8 @@ impl World {
             scenario: scenario.clone(),
             trade: trade.clone(),
             rules: rules.clone(),
+            playbooks: Arc::clone(playbooks.0),
+            probes: probes_of(scenario),
             flaw,
             feeds: names.iter().map(|_| Feed::default()).collect(),
             alarms: names.iter().map(|_| Notify::new()).collect(),
@@ -284,16 +291,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The annotations by which people let a node be mended.
-pub(super) fn opt_in() -> BTreeMap<String, String> {
-    let pairs = [
-        ("nodemend.io/mode", "auto"),
-        ("nodemend.io/allow", "restart"),
-    ];
-    pairs
+/// The probes that see what can go wrong in this scenario, in their order.
+fn probes_of(scenario: &Scenario) -> Vec<&'static str> {
+    let is_meant = |ailment: &&Ailment| {
+        let mut meant = scenario.sick.iter();
+        meant.any(|outbreak| outbreak.signature == ailment.signature)
+    };
+    let needed: Vec<&str> = AILMENTS
         .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+        .filter(is_meant)
+        .flat_map(|ailment| ailment.probes)
+        .copied()
+        .collect();
+    let mut probes = PROBES.to_vec();
+    probes.retain(|probe| needed.contains(probe));
+    probes
 }
 
 fn labels_of(scenario: &Scenario, index: usize) -> BTreeMap<String, String> {
@@ -341,11 +353,13 @@ fn body(chance: &mut Chance) -> Body {
     let skew = i64::try_from(chance.below(2 * hour)).unwrap_or(0);
     Body {
         machine: Machine::healthy(),
-        ill: None,
+        ill: BTreeMap::new(),
+        seen_by: BTreeSet::new(),
         // Clocks an hour apart: nothing may depend on them.
         skew: skew - i64::try_from(hour).unwrap_or(0),
         chance: Chance::new(chance.number()),
         ledger: None,
+        audit: String::new(),
         instance: format!("instance-{}", chance.number()),
         files: BTreeMap::new(),
         boot: 0,

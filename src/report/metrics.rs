@@ -51,6 +51,7 @@ families! {
     REQUESTS = "nodemend_api_requests_total", "counter", "Calls to the API server, by verb, resource and HTTP status; 0 is no answer.";
     RECORDS = "nodemend_audit_records_total", "counter", "Audit records written.";
     WRITE_FAILURES = "nodemend_audit_write_failures_total", "counter", "Audit records that could not be written.";
+    RECORDS_LATE = "nodemend_audit_records_late", "gauge", "Audit records that wait for a disk which has not finished a write for 5 s; nothing starts until it has.";
     MODE = "nodemend_mode", "gauge", "The mode in force: 1 for it, 0 for the others.";
     UNDERSTOOD = "nodemend_opt_in_understood", "gauge", "Whether the node's own settings, its annotations in a cluster, were understood; 0 means that the agent only observes.";
     RELOAD = "nodemend_config_last_reload_successful", "gauge", "Whether the configuration was understood when it was read last.";
@@ -109,6 +110,8 @@ pub struct Present<'a> {
     pub probes: &'a [ProbeView],
     /// Audit records written, and those that could not be.
     pub audit: (u64, u64),
+    /// Audit records that are late.
+    pub late: u64,
     /// Whether something keeps the agent from starting any run.
     pub is_stopped: bool,
 }
@@ -452,6 +455,7 @@ fn write_state(writer: &mut Writer<'_>, counters: &Counters, present: &Present<'
     }
     writer.single(RECORDS, present.audit.0 as f64);
     writer.single(WRITE_FAILURES, present.audit.1 as f64);
+    writer.single(RECORDS_LATE, present.late as f64);
     writer.head(MODE);
     for (word, mode) in Mode::WORDS {
         writer.value(

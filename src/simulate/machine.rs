@@ -27,10 +27,18 @@ pub enum Fault {
     TaskHung,
     /// The installed systemd is one with the counter fault.
     Outdated,
+    /// The container runtime does not answer.
+    RuntimeMute,
+    /// The kubelet starts no pods, since PID 1 was silent for a moment.
+    WorkersWedged,
+    /// The message counter of an outdated systemd is about to run over.
+    NearOverrun,
+    /// An outdated systemd says again and again that its messages are not supported.
+    Unsupported,
 }
 
 impl Fault {
-    /// Every fault there is.
+    /// The faults of a life.
     pub const ALL: [Fault; 12] = [
         Fault::BusMute,
         Fault::DaemonDead,
@@ -70,6 +78,8 @@ const MOUNTS: [&str; 2] = ["/", "/var/lib/containerd"];
 /// How many messages PID 1 sends in a second, and where an affected build falls silent.
 const SERIAL_RATE: f64 = 20.0;
 const SERIAL_END: f64 = 4_294_967_296.0;
+/// How many questions PID 1 leaves unanswered in the moment that wedges a kubelet.
+const SILENCE: u32 = 2;
 
 /// The machine.
 #[derive(Debug, Clone)]
@@ -81,6 +91,8 @@ pub struct Machine {
     /// How many settings are declared in files; the list of a machine may become empty.
     pub declared: usize,
     restarts: [i64; UNITS.len()],
+    /// How often PID 1 was asked since the kubelet's workers hang.
+    asked: u32,
     units: Vec<Subject>,
     settings: Vec<Subject>,
     mounts: Vec<Subject>,
@@ -103,6 +115,7 @@ struct Words {
     hung: Arc<str>,
     unsupported: Arc<str>,
     systemd: Arc<str>,
+    late: Arc<str>,
 }
 
 impl Machine {
@@ -114,6 +127,7 @@ impl Machine {
             loss: 0,
             declared: SETTINGS.len(),
             restarts: [0; UNITS.len()],
+            asked: 0,
             units: named(&UNITS),
             settings: named(&SETTINGS),
             mounts: named(&MOUNTS),
@@ -132,6 +146,7 @@ impl Machine {
                     "Failed to propagate agent release message: Operation not supported",
                 ),
                 systemd: Arc::from("systemd"),
+                late: Arc::from("late"),
             },
             spoke: None,
         }
@@ -145,6 +160,9 @@ impl Machine {
     /// A fault goes away.
     pub fn heal(&mut self, fault: Fault) {
         self.faults.remove(&fault);
+        if fault == Fault::WorkersWedged {
+            self.asked = 0;
+        }
     }
 
     /// Everything goes away, also what was lost.
@@ -186,6 +204,8 @@ impl Machine {
             "packages" => self.read_packages(&mut batch),
             "kernel" => self.read_settings(&mut batch),
             "storage" => self.read_mounts(&mut batch),
+            "runtime" => self.read_runtime(&mut batch),
+            "kubelet" => self.read_kubelet(&mut batch),
             "kernel-log" => self.read_log(&mut batch, LogSource::Kernel, chance),
             _ => self.read_log(&mut batch, LogSource::Journal, chance),
         }
@@ -197,11 +217,20 @@ impl Machine {
         batch
     }
 
-    fn read_bus(&self, batch: &mut Batch, now: Timestamp) {
+    fn read_bus(&mut self, batch: &mut Batch, now: Timestamp) {
         let daemon = !self.has(Fault::DaemonDead);
         let private = !self.has(Fault::Frozen);
-        let manager = daemon && private && !self.has(Fault::BusMute);
-        let serial = (now.uptime.since_boot().as_secs_f64() * SERIAL_RATE) % SERIAL_END;
+        if self.has(Fault::WorkersWedged) {
+            self.asked = self.asked.saturating_add(1);
+        }
+        // Less than the hold of a mute bus: what it left behind is the fault.
+        let is_silent = (1..=SILENCE).contains(&self.asked);
+        let manager = daemon && private && !self.has(Fault::BusMute) && !is_silent;
+        let since_boot = now.uptime.since_boot().as_secs_f64();
+        let serial = match self.has(Fault::NearOverrun) {
+            true => SERIAL_END - 1e8 + since_boot,
+            false => (since_boot * SERIAL_RATE) % SERIAL_END,
+        };
         let answered = |answers: bool, value: Value| match answers {
             true => Ok(value),
             false => Err(MissingReason::Late("5 s".into())),
@@ -267,7 +296,9 @@ impl Machine {
     }
 
     fn read_packages(&self, batch: &mut Batch) {
-        let is_outdated = self.has(Fault::Outdated);
+        let is_outdated = [Fault::Outdated, Fault::NearOverrun, Fault::Unsupported]
+            .iter()
+            .any(|fault| self.has(*fault));
         let text = |words: &Arc<str>| Ok(Value::Text(words.clone()));
         batch.samples.extend([
             sample("package.version", &self.systemd, text(&self.words.good)),
@@ -327,6 +358,44 @@ impl Machine {
         }
     }
 
+    fn read_runtime(&self, batch: &mut Batch) {
+        let answers = !self.has(Fault::RuntimeMute);
+        let Some(unit) = self.units.first() else {
+            return;
+        };
+        let error = if answers {
+            &self.words.none
+        } else {
+            &self.words.late
+        };
+        batch.complete.extend(["runtime.answers", "runtime.error"]);
+        batch.samples.extend([
+            sample("runtime.answers", unit, Ok(Value::Bool(answers))),
+            sample("runtime.deadline", unit, Ok(Value::Number(10.0))),
+            sample("runtime.error", unit, Ok(Value::Text(error.clone()))),
+        ]);
+    }
+
+    fn read_kubelet(&self, batch: &mut Batch) {
+        let waiting = i64::from(self.has(Fault::WorkersWedged));
+        let Some(unit) = self.units.get(1) else {
+            return;
+        };
+        batch
+            .complete
+            .extend(["kubelet.pods", "kubelet.pods.waiting"]);
+        batch.samples.extend([
+            sample("kubelet.pods", unit, Ok(Value::Integer(12))),
+            sample("kubelet.pods.waiting", unit, Ok(Value::Integer(waiting))),
+            sample(
+                "kubelet.pods.waiting.oldest",
+                unit,
+                Ok(Value::Number(60.0 * f64::from(u8::from(waiting > 0)))),
+            ),
+            sample("kubelet.healthz.ok", unit, Ok(Value::Bool(true))),
+        ]);
+    }
+
     fn read_log(&mut self, batch: &mut Batch, source: LogSource, chance: &mut Chance) {
         batch.heard.push(source);
         if self.loss > 0 && chance.one_in(self.loss.saturating_mul(20)) {
@@ -340,6 +409,9 @@ impl Machine {
                     at > now || now.saturating_sub(at) >= Duration::from_secs(120)
                 });
                 is_due.then(|| (self.words.none.clone(), self.words.hung.clone()))
+            }
+            LogSource::Journal if self.has(Fault::Unsupported) => {
+                Some((self.words.systemd.clone(), self.words.unsupported.clone()))
             }
             LogSource::Journal if self.has(Fault::Outdated) && self.has(Fault::BusMute) => chance
                 .one_in(8)
@@ -386,11 +458,14 @@ mod tests {
     fn every_reading_is_one_that_the_product_knows() {
         let mut timeline = Timeline::new(probes::catalogue());
         let (mut machine, mut chance) = (Machine::healthy(), Chance::new(1));
-        for fault in [None, Some(Fault::BusMute), Some(Fault::TaskHung)] {
+        let others = [Fault::RuntimeMute, Fault::WorkersWedged, Fault::NearOverrun];
+        let faults = Fault::ALL.into_iter().chain(others);
+        for fault in std::iter::once(None).chain(faults.map(Some)) {
             if let Some(fault) = fault {
                 machine.strike(fault, Duration::ZERO);
             }
-            for (probe, _) in PROBES {
+            let rehearsed = ["runtime", "kubelet"];
+            for probe in PROBES.iter().map(|(probe, _)| *probe).chain(rehearsed) {
                 let now = timeline.now().plus(Duration::from_secs(1));
                 let batch = machine.read(probe, now, &mut chance);
                 assert_eq!(timeline.ingest(&batch), DroppedCount(0), "{probe}");

@@ -66,7 +66,7 @@ fn people_are_told_what_the_storm_did() {
     for part in [
         "small: 4 nodes, 40 min played, seed 1",
         "3 fell ill, 3 well again, 0 left ill",
-        "most nodes disrupted at once  cluster 1 (limit 1)",
+        "  cluster                                          1      1",
         "API requests a minute",
         "every invariant held",
     ] {
@@ -93,6 +93,23 @@ fn a_bad_file_is_code_2_with_all_its_mistakes() {
         "needs `lasts`",
         "`count` must be",
     ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let large = folder.path().join("large.yaml");
+    std::fs::write(&large, vec![b'#'; 10 << 20]).expect("writes");
+    let binary = folder.path().join("binary.yaml");
+    std::fs::write(&binary, [0xff, 0xfe, 0x00]).expect("writes");
+    let empty = folder.path().join("empty.yaml");
+    std::fs::write(&empty, "").expect("writes");
+    for (path, part) in [
+        (&large, "10485760 bytes are more than the 1048576"),
+        (&binary, "is no text"),
+        (&empty, "there is nothing in this file"),
+        (&folder.path().to_owned(), "cannot be read"),
+    ] {
+        let output = simulate(&[&path.display().to_string()]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = text(&output.stderr);
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
     for args in [

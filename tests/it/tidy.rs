@@ -210,6 +210,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "policy",
             "playbook",
             "engine",
+            "executor",
             "host",
         ],
     ),

@@ -4,7 +4,6 @@ use super::boot::{self, Plan};
 use super::core::Core;
 use super::instance;
 use super::process;
-use super::scribe::outcome_text;
 use super::sight::chain;
 use crate::app::cli::{Common, Output};
 use crate::app::{Exit, world};
@@ -13,7 +12,7 @@ use crate::engine::Input;
 use crate::executor::{Outcome, RunEnd};
 use crate::host::clock;
 use crate::policy::{Blocked, Cleared, Disruption, Mode, OptIn, RunId};
-use crate::report::audit::{Decision, Entry, RecordKind};
+use crate::report::audit::{Decision, Entry, RecordKind, outcome_text};
 use crate::signal::Subject;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -119,7 +118,7 @@ async fn look(core: &Arc<Core>, plan: &Plan) -> JoinSet<&'static str> {
 
 /// Ledger and audit record are on the disk before anything begins.
 async fn write_down(core: &Arc<Core>, cleared: &Cleared, run: RunId) -> Result<(), String> {
-    core.keep_now().await?;
+    core.keep_now().await.map_err(|why| why.to_string())?;
     let mut entry = Entry::of(RecordKind::Decided);
     entry.signature = Some(cleared.proposal().signature.clone());
     entry.playbook = Some(cleared.proposal().playbook.clone());

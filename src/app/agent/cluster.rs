@@ -10,13 +10,12 @@ use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
 use crate::host::{clock, retry};
 use crate::lease::{ApiSlots, SlotWitness};
 use crate::policy::annotations::{Notes, read_annotations, unread};
-use crate::policy::{CaseId, Mode, OptIn};
+use crate::policy::{Approvals, Approved, CaseId, Mode, OptIn};
 use crate::probes::node_status;
 use crate::report::desk::Desk;
 use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
@@ -39,8 +38,7 @@ struct Known {
     ceiling: Option<Ceiling>,
     view: Option<NodeView>,
     failure: Option<String>,
-    listed: Option<Vec<CaseId>>,
-    spent: BTreeSet<CaseId>,
+    approvals: Approvals,
 }
 
 impl ClusterSide {
@@ -98,7 +96,7 @@ impl ClusterSide {
 
     /// An approval by annotation is for one run: until the annotation changes, the case is not approved again.
     pub fn spend_approval(&self, case: CaseId) {
-        self.known().spent.insert(case);
+        self.known().approvals.spend(case);
     }
 
     /// The node's own settings as they are known now.
@@ -119,9 +117,7 @@ impl ClusterSide {
         let ceiling = known
             .ceiling
             .map_or_else(Default::default, |c| (c.mode, c.allow));
-        let mut opt_in = read_annotations(notes, ceiling);
-        opt_in.approved.retain(|case| !known.spent.contains(case));
-        opt_in
+        known.approvals.standing(read_annotations(notes, ceiling))
     }
 
     /// Reads the own Node now, and not from a cache.
@@ -141,33 +137,17 @@ impl ClusterSide {
     }
 
     /// Keeps what was read, and says which cases were approved since the time before.
-    fn keep(&self, view: NodeView, had_runs: impl Fn(CaseId) -> bool) -> Vec<CaseId> {
+    fn keep(&self, view: NodeView, known_as: impl Fn(CaseId) -> Approved) -> Vec<CaseId> {
         self.slots.meet(&view);
-        let listed = {
+        let mut approvals = {
             let mut known = self.known();
             known.failure = None;
             known.view = Some(view);
-            std::mem::take(&mut known.spent)
+            std::mem::take(&mut known.approvals)
         };
         // Without what is spent, so that the list is what the annotation says.
-        let approved = self.opt_in().approved;
-        let mut known = self.known();
-        known.spent = listed;
-        known.spent.retain(|case| approved.contains(case));
-        let before = known.listed.replace(approved.clone());
-        let fresh: Vec<CaseId> = match before {
-            Some(before) => approved
-                .into_iter()
-                .filter(|case| !before.contains(case))
-                .collect(),
-            // After a start nobody knows how old an approval is: a case that had a run had its approval used up.
-            None => {
-                let (old, fresh): (Vec<_>, Vec<_>) =
-                    approved.into_iter().partition(|case| had_runs(*case));
-                known.spent.extend(old);
-                fresh
-            }
-        };
+        let fresh = approvals.meet(&self.opt_in().approved, known_as);
+        self.known().approvals = approvals;
         fresh
     }
 
@@ -208,19 +188,22 @@ async fn put_in_force(
     view: NodeView,
     news: &mpsc::Sender<Message>,
 ) {
-    let had_runs = |case| {
+    let known_as = |case| {
         let engine = core.engine();
-        engine
-            .book()
-            .find(case)
-            .is_some_and(|case| !case.runs.is_empty())
+        match engine.book().find(case) {
+            Some(case) if !case.state.is_open() => Approved::NotOpen,
+            Some(case) if case.runs.is_empty() => Approved::Fresh,
+            Some(_) => Approved::HadRuns,
+            None => Approved::NotOpen,
+        }
     };
-    let fresh = side.keep(view, had_runs);
+    let fresh = side.keep(view, known_as);
     core.apply_opt_in(side.opt_in(), news).await;
     side.changed.notify_one();
     for case in fresh {
         tracing::info!(%case, "approved by annotation");
-        core.turn(Input::Approve(case), news).await;
+        // By the settings alone: an approval that is taken back before its run began must not stand in the engine.
+        core.turn(Input::GiveBack(case), news).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cluster::ClusterSide;
 use super::face::{Control, ControlAnswer};
+use super::keeping::{LedgerFile, NotKept};
 use super::runs::Runs;
 use super::scribe::Scribe;
 use super::sight::{Nudge, Seen, Vision, chain};
@@ -18,7 +19,6 @@ use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What reaches the engine's loop.
@@ -59,10 +59,8 @@ pub struct Core {
     pub scribe: Scribe,
     /// Where it is.
     pub audit_dir: PathBuf,
-    /// Where the ledger is.
-    pub ledger_path: PathBuf,
-    /// Held while it is written.
-    ledger_turn: Mutex<()>,
+    /// The ledger's file.
+    pub ledger: LedgerFile,
     /// The families of this program.
     pub metrics: Arc<AgentMetrics>,
     /// Carries out runs; `None`, with the reason in `stops`, where that cannot be.
@@ -76,9 +74,6 @@ pub struct Core {
     /// Where metrics are served, once that is known.
     pub page: Mutex<Option<String>>,
 }
-
-/// How long the ledger may take to reach the disk.
-const MAX_WRITE: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Puts an engine among what its commands reach.
@@ -107,8 +102,7 @@ impl Core {
             nudge,
             scribe,
             audit_dir,
-            ledger_path,
-            ledger_turn: Mutex::new(()),
+            ledger: LedgerFile::at(ledger_path),
             metrics,
             runs,
             reins: watch::Sender::new(Rein::Go),
@@ -120,7 +114,7 @@ impl Core {
 
     /// Where journal, ledger and audit log are kept.
     pub fn state_dir(&self) -> &Path {
-        self.ledger_path.parent().unwrap_or(Path::new("/"))
+        self.ledger.path().parent().unwrap_or(Path::new("/"))
     }
 
     /// The engine. Held for microseconds, never across an await.
@@ -241,12 +235,7 @@ impl Core {
         let mut is_kept = true;
         if wants_ledger && let Err(why) = self.keep_now().await {
             is_kept = false;
-            self.stop(
-                "ledger",
-                format!("the ledger cannot be written: {why}"),
-                news,
-            )
-            .await;
+            self.miss_ledger(why, news).await;
         }
         for command in commands {
             match command {
@@ -256,21 +245,7 @@ impl Core {
                 Command::Treat { cleared, run } => self.treat(cleared, run, is_kept, news).await,
             }
         }
-        if let Some(why) = self.scribe.failure()
-            && !self
-                .stops
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .any(|(s, _)| *s == "audit")
-        {
-            Box::pin(self.stop(
-                "audit",
-                format!("the audit log cannot be written: {why}"),
-                news,
-            ))
-            .await;
-        }
+        self.heed_disk(news).await;
     }
 
     /// Writes the ledger as it is when its turn to be written has come: of two tasks that change it at once neither finds the
@@ -278,26 +253,24 @@ impl Core {
     ///
     /// # Errors
     /// It is not on the disk, or there is none.
-    pub async fn keep_now(self: &Arc<Self>) -> Result<(), String> {
+    pub async fn keep_now(self: &Arc<Self>) -> Result<(), NotKept> {
         let core = Arc::clone(self);
-        let write = tokio::task::spawn_blocking(move || {
-            let turn = core.ledger_turn.lock();
-            let _turn = turn.unwrap_or_else(PoisonError::into_inner);
+        let write = move || {
             let ledger = core.engine().ledger().cloned();
             let ledger = ledger.ok_or("there is no ledger")?;
-            store::write(&core.ledger_path, &ledger).map_err(|error| chain(&error))
-        });
-        match tokio::time::timeout(MAX_WRITE, write).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the disk under the state directory does not answer".to_owned()),
-        }
+            store::write(core.ledger.path(), &ledger).map_err(|error| chain(&error))
+        };
+        self.ledger.carry_out(write).await
     }
 
     pub(super) async fn record(&self, entry: Entry) {
         // A failed write is kept by the log itself, and turns into a stop cord at the end of the turn.
         if let Err(why) = self.scribe.write(entry).await {
-            tracing::error!(why, "audit record not written");
+            match self.scribe.failure() {
+                Some(_) => tracing::error!(why, "audit record not written"),
+                // The scribe has said so once; the record comes to the disk in its turn.
+                None => tracing::debug!(why, "audit record is late"),
+            }
         }
     }
 
@@ -406,10 +379,16 @@ impl Core {
             }
             _ => {
                 let news = news.clone();
+                // A run that a slow disk kept from beginning has used up no attempt.
+                let ending = if self.has_failed() {
+                    Ending::Undone
+                } else {
+                    Ending::NeverBegan
+                };
                 let message = Message::RunEnded {
                     case,
                     run,
-                    ending: Ending::Undone,
+                    ending,
                     halt: None,
                 };
                 // The loop that would take it is the one that is here: hand it over without waiting.

@@ -31,6 +31,6 @@ async fn ledgers_that_many_tasks_write_at_once_are_written_and_the_newest_stays(
     while let Some(written) = writing.join_next().await {
         assert_eq!(written.expect("ends"), Ok(()));
     }
-    let kept = store::read(&core.ledger_path, "b").expect("a whole ledger");
+    let kept = store::read(core.ledger.path(), "b").expect("a whole ledger");
     assert_eq!(kept.pause.as_deref(), Some("199"));
 }

@@ -8,6 +8,7 @@ mod face;
 #[cfg(test)]
 mod idle_tests;
 mod instance;
+mod keeping;
 #[cfg(test)]
 mod ledger_tests;
 mod oracle;

@@ -265,7 +265,7 @@ fn find<'a>(
 async fn report(case: CaseId, run: RunId, end: RunEnd, news: &mpsc::Sender<Message>) {
     let (ending, halt) = match end {
         RunEnd::Closed(outcome) => {
-            tracing::info!(%case, %run, outcome = super::scribe::outcome_text(&outcome), "run ended");
+            tracing::info!(%case, %run, outcome = crate::report::audit::outcome_text(&outcome), "run ended");
             let ending = match outcome {
                 Outcome::Mended => Ending::Mended,
                 Outcome::NeedsHuman { .. } => Ending::NeedsHuman,

@@ -38,6 +38,7 @@ impl Contributor for OwnFamilies {
                 engine: &engine,
                 probes: &probes,
                 audit,
+                late: core.scribe.waiting(),
                 is_stopped,
             },
             page,

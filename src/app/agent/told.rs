@@ -12,7 +12,11 @@ pub fn of_run(side: &ClusterSide, event: &RunEvent) {
         executor::Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
         executor::Entry::Closed { result } => {
             let is_fine = matches!(result, crate::executor::Outcome::Mended);
-            ("RunClosed", super::scribe::outcome_text(result), !is_fine)
+            (
+                "RunClosed",
+                crate::report::audit::outcome_text(result),
+                !is_fine,
+            )
         }
         _ => return,
     };

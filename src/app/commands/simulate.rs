@@ -2,12 +2,15 @@
 
 use crate::app::cli::{Common, Output, SimulateArgs};
 use crate::app::{Exit, playbooks, world};
-use crate::document::{Place, Problems};
+use crate::document::{MAX_DOCUMENT_BYTES, Place, Problems};
+use crate::playbook::RELEASE_KEYS;
 use crate::rehearsal::{Outcome, Scenario, Theatre};
 use crate::simulate;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 
 /// Plays the scenario: once, or once for each seed. What is wrong with the file is told before anything is played.
 ///
@@ -15,8 +18,7 @@ use std::io::Write;
 /// Everything wrong with the request or the file.
 pub fn run(common: &Common, args: &SimulateArgs) -> Result<(String, Exit), Vec<Problems>> {
     let origin = args.scenario.display().to_string();
-    let text = std::fs::read_to_string(&args.scenario)
-        .map_err(|error| vec![world::unreadable(&args.scenario, &error)])?;
+    let text = read(&args.scenario).map_err(|problems| vec![problems])?;
     let scenario = Scenario::parse(&origin, &text).map_err(|problems| vec![problems])?;
     let theatre = theatre(common)?;
     match &args.seeds {
@@ -32,12 +34,45 @@ pub fn run(common: &Common, args: &SimulateArgs) -> Result<(String, Exit), Vec<P
     }
 }
 
+/// The file's text. One that is larger than any document is not read to its end.
+fn read(path: &Path) -> Result<String, Problems> {
+    let unreadable = |error: &std::io::Error| world::unreadable(path, error);
+    let wrong = |why: String| {
+        let mut problems = Problems::of(path.display().to_string());
+        problems.add(Place::default(), why);
+        problems
+    };
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    let limit = MAX_DOCUMENT_BYTES as u64;
+    let size = file.metadata().map_err(|error| unreadable(&error))?.len();
+    let mut bytes = Vec::new();
+    let mut part = file.take(limit.saturating_add(1));
+    part.read_to_end(&mut bytes)
+        .map_err(|error| unreadable(&error))?;
+    let read = bytes.len() as u64;
+    if read > limit {
+        let size = size.max(read);
+        return Err(wrong(format!(
+            "{size} bytes are more than the {limit} of the largest scenario; a cluster is described by its numbers, not node by node (docs/simulate.md)"
+        )));
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| wrong(format!("is no text: {error}; a scenario is YAML in UTF-8")))
+}
+
 /// The shipped signatures and playbooks, as the agent would use them with this configuration.
 fn theatre(common: &Common) -> Result<Theatre, Vec<Problems>> {
     let config = world::load_config(common).map_err(|problems| vec![problems])?;
     let (catalogue, _) = playbooks::load(&config);
     let trade = simulate::World::shipped(world::catalogue(), &catalogue);
-    Theatre::of(trade).map_err(|why| {
+    let configured = config.trust.keys.iter();
+    let keys: Vec<String> = RELEASE_KEYS
+        .iter()
+        .map(|key| (*key).to_owned())
+        .chain(configured.map(|(name, key)| format!("{name} {key}")))
+        .collect();
+    let named = config.trust.digests.iter().map(ToString::to_string);
+    Theatre::of(trade, catalogue, &keys, &named.collect()).map_err(|why| {
         let mut problems = Problems::of("signatures");
         problems.add(Place::default(), why);
         vec![problems]

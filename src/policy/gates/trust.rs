@@ -19,7 +19,7 @@ impl Gate for TrustGate {
             },
             None => Ruling::Refuse {
                 why: format!(
-                    "{} {} is neither signed by a known key nor named by digest in the configuration",
+                    "{} {} is neither signed by a known key nor named by digest in the configuration, or what vouched for it has expired (nodemend playbook list)",
                     proposal.playbook.id, proposal.playbook.version
                 ),
             },

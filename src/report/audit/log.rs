@@ -1,15 +1,15 @@
 //! The writer: opens the log where it ended, and appends one synced record at a time.
 
+use super::chain::{Chain, Link};
 use super::error::AuditError;
 use super::files::{self, HEAD, Head, LOCK, LogFile, TORN};
-use super::record::{Author, Entry, Record, RecordKind};
+use super::record::{Entry, RecordKind};
 use super::tail::Tail;
 use crate::signal::Timestamp;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// When a new file begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,9 @@ pub struct Opening {
 #[derive(Debug)]
 pub struct AuditLog {
     dir: PathBuf,
-    node: Arc<str>,
-    boot_id: Arc<str>,
     limits: Limits,
     current: Option<Current>,
-    head: Head,
+    chain: Chain,
     records: u64,
     failures: u64,
     first_failure: Option<String>,
@@ -81,11 +79,9 @@ impl AuditLog {
         let tail = Tail::find(dir)?;
         let mut log = AuditLog {
             dir: dir.to_owned(),
-            node: node.into(),
-            boot_id: boot_id.into(),
             limits,
             current: None,
-            head: tail.head.clone(),
+            chain: Chain::after(Some(tail.head.clone()), node, boot_id),
             records: 0,
             failures: 0,
             first_failure: None,
@@ -128,7 +124,7 @@ impl AuditLog {
         let written = self.write(now, entry);
         match &written {
             Ok(head) => {
-                self.head = head.clone();
+                self.chain.keep(head.clone());
                 self.records = self.records.saturating_add(1);
             }
             Err(error) => {
@@ -141,13 +137,8 @@ impl AuditLog {
     }
 
     fn write(&mut self, now: Timestamp, entry: &Entry) -> Result<Head, AuditError> {
-        let seq = self.head.seq.saturating_add(1);
-        let author = Author {
-            node: &self.node,
-            boot_id: &self.boot_id,
-        };
-        let record = Record::chain(seq, &self.head.hash, now, &author, entry)?;
-        let line = record.to_line()?;
+        let Link { record, line, head } = self.chain.next(now, entry)?;
+        let seq = head.seq;
         let current = self.file_for(seq, day_of(&record.time))?;
         let wrong = |source| AuditError::Write {
             path: current.name.path.clone(),
@@ -160,10 +151,6 @@ impl AuditLog {
         current.bytes = current
             .bytes
             .saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
-        let head = Head {
-            seq,
-            hash: record.hash,
-        };
         write_head(&self.dir, &head).map_err(|source| AuditError::Write {
             path: self.dir.join(HEAD),
             seq,
@@ -206,7 +193,7 @@ impl AuditLog {
 
     /// The newest record: what is anchored in the slot.
     pub fn head(&self) -> &Head {
-        &self.head
+        self.chain.head()
     }
 
     /// Records written since the log was opened: `nodemend_audit_records_total`.
