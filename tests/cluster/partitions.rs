@@ -66,7 +66,16 @@ fn a_node_cut_off_for_longer_than_the_hold_begins_no_step_and_is_mended_and_tell
     }
     for node in &mut nodes {
         let what = format!("{:?}: the agent notices", node.loss);
-        until(&what, NOTICED_WITHIN, || says(node, "slot not renewed"));
+        // Where the cut came between a step's intent and its proof, the step is withheld, and asked for again.
+        until(&what, NOTICED_WITHIN, || {
+            [
+                "slot not renewed",
+                "step-withheld",
+                "the breakers cannot be read",
+            ]
+            .iter()
+            .any(|words| says(node, words))
+        });
     }
     stay_away(&mut nodes);
     for node in &mut nodes {
