@@ -9,7 +9,7 @@ mod collectors;
 mod documents;
 mod machine;
 mod records;
-mod web;
+pub mod web;
 
 use std::path::PathBuf;
 
@@ -18,8 +18,10 @@ pub struct Entry {
     /// The name of its target.
     pub name: &'static str,
     /// How many inputs the bounded run gives it; fewer where one input costs more.
+    #[allow(dead_code, reason = "used by the bounded run only")]
     pub rounds: usize,
     /// Good inputs to begin from.
+    #[allow(dead_code, reason = "used by the bounded run only")]
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Takes one input; panics where something is wrong with the parser.
     pub run: fn(&[u8]),

@@ -107,7 +107,8 @@ pub const HEADERS: Entry = Entry {
     },
 };
 
-struct Only(MetricsRoute);
+/// A server of nothing but the metrics.
+pub struct Only(pub MetricsRoute);
 
 impl Routes for Only {
     fn answer(

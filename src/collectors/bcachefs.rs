@@ -117,6 +117,9 @@ struct Filesystems {
 }
 
 /// What a file's lines say, with the columns of their values.
+/// What there is none of on most machines.
+const FILESYSTEMS: &str = "bcachefs filesystems";
+
 #[derive(Debug, Clone, Copy)]
 enum Form {
     /// `name: size size`, below a title.
@@ -160,16 +163,10 @@ impl Collector for Bcachefs {
             }
             found
         });
-        let found = match found {
-            Ok(found) if found.infos.is_empty() => {
-                return Err(CollectError::NoData("bcachefs filesystems"));
-            }
-            Ok(found) => found,
-            Err(error) if error.is_absent() => {
-                return Err(CollectError::NoData("bcachefs filesystems"));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let found = found.map_err(CollectError::without(FILESYSTEMS))?;
+        if found.infos.is_empty() {
+            return Err(CollectError::NoData(FILESYSTEMS));
+        }
         let sheet = &mut self.sheet;
         for (column, info) in &mut found.infos {
             sheet.put(*column, info.read(turn.epoch, turn.scratch), 1.0);

@@ -66,13 +66,10 @@ fn open(_: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupErro
 
 impl Collector for Bonding {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        let masters = match self.masters.read(turn.epoch, turn.scratch) {
-            Ok(masters) => masters,
-            Err(error) if error.is_absent() => {
-                return Err(CollectError::NoData("bonded interfaces"));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let masters = self
+            .masters
+            .read(turn.epoch, turn.scratch)
+            .map_err(CollectError::without("bonded interfaces"))?;
         if masters != self.listed {
             self.listed = masters.to_vec();
             let net = self.root.join("class/net");

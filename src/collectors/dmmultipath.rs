@@ -109,13 +109,7 @@ impl Collector for DmMultipath {
             let mapped = names.iter().filter(|name| name.starts_with(b"dm-"));
             mapped.filter_map(|name| plan(dir, name, keep)).collect()
         });
-        let maps = match found {
-            Ok(maps) => maps,
-            Err(error) if error.is_absent() => {
-                return Err(CollectError::NoData("block devices"));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let maps = found.map_err(CollectError::without("block devices"))?;
         let mut result = Ok(());
         for map in maps {
             let outcome = map.read(turn.epoch, turn.scratch, &mut self.sheet);

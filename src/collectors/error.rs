@@ -72,6 +72,14 @@ pub enum CollectError {
 }
 
 impl CollectError {
+    /// What a source that cannot be read means where its absence means that this machine has no `what`.
+    pub fn without(what: &'static str) -> impl FnOnce(ReadError) -> CollectError {
+        move |error| match error {
+            error if error.is_absent() => CollectError::NoData(what),
+            error => CollectError::Read(error),
+        }
+    }
+
     /// A short stable word for a metric label.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -126,13 +126,10 @@ fn shown(asked: &str) -> Result<Shown, SetupError> {
 
 impl Collector for Ipvs {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        let text = match self.stats.read(turn.epoch, turn.scratch) {
-            Ok(text) => text,
-            Err(error) if error.is_absent() => {
-                return Err(CollectError::NoData("IP virtual server"));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let text = self
+            .stats
+            .read(turn.epoch, turn.scratch)
+            .map_err(CollectError::without("IP virtual server"))?;
         let none = shared(&[]);
         let totals = lines(text).nth(2).map(|line| fields(line).map(hex));
         let mut result = Err(CollectError::Parse("ip_vs_stats"));

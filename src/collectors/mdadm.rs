@@ -82,11 +82,10 @@ fn open(_: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupErro
 
 impl Collector for MdAdm {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        let text = match self.file.read(turn.epoch, turn.scratch) {
-            Ok(text) => text,
-            Err(error) if error.is_absent() => return Err(CollectError::NoData("software RAID")),
-            Err(error) => return Err(error.into()),
-        };
+        let text = self
+            .file
+            .read(turn.epoch, turn.scratch)
+            .map_err(CollectError::without("software RAID"))?;
         self.known.rewind();
         let mut result = Ok(());
         for block in arrays(text) {

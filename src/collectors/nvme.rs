@@ -93,11 +93,7 @@ impl Collector for Nvme {
             let plan = |name: &Vec<u8>| controller(&child(path, name), name, keep);
             names.iter().map(plan).collect()
         });
-        let controllers = match found {
-            Ok(controllers) => controllers,
-            Err(error) if error.is_absent() => return Err(CollectError::NoData("NVMe devices")),
-            Err(error) => return Err(error.into()),
-        };
+        let controllers = found.map_err(CollectError::without("NVMe devices"))?;
         for controller in controllers {
             let labels = controller.info.read(turn.epoch, turn.scratch);
             self.sheet.put(0, labels, 1.0);

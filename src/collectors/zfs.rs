@@ -118,11 +118,7 @@ impl Collector for Zfs {
         let found = self
             .tree
             .get(turn.epoch, |path, names| plan(path, &names, keep));
-        let tree = match found {
-            Ok(tree) => tree,
-            Err(error) if error.is_absent() => return Err(CollectError::NoData("ZFS")),
-            Err(error) => return Err(error.into()),
-        };
+        let tree = found.map_err(CollectError::without("ZFS"))?;
         self.columns.rewind();
         let mut gather = Gather {
             epoch: turn.epoch,

@@ -13,6 +13,31 @@ pub const WATCH_FOR: Duration = Duration::from_secs(1800);
 pub const MIN_REST: Duration = Duration::from_secs(2);
 /// See [`MIN_REST`].
 pub const MAX_REST: Duration = Duration::from_secs(120);
+/// The rests of a loop that never gives up.
+#[derive(Debug, Clone, Copy)]
+pub struct Rests(Duration);
+
+impl Default for Rests {
+    fn default() -> Self {
+        Self(MIN_REST)
+    }
+}
+
+impl Rests {
+    /// What was tried went well.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How long to rest now: what the server asked for, or twice as long as last time, and up to as much again. `draw`: from
+    /// 0 up to 1, another one each time.
+    pub fn next(&mut self, asked: Option<Duration>, draw: f64) -> Duration {
+        let rest = asked.unwrap_or(self.0);
+        self.0 = self.0.saturating_mul(2).min(MAX_REST);
+        rest.saturating_add(rest.mul_f64(draw.clamp(0.0, 1.0)))
+    }
+}
+
 /// The wait before the first repetition of a call.
 pub const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait between two tries, and the most that a server's Retry-After is obeyed for.

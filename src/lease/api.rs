@@ -59,6 +59,8 @@ pub(super) struct Scene {
     /// This process made a claim, or found its own.
     pub(super) is_claimed: bool,
     pub(super) standing: Standing,
+    /// What the last rest was for.
+    pub(super) rested_in: Standing,
     pub(super) looks: u32,
     /// How many looks in a row saw a free slot that nobody took.
     pub(super) patience: u32,

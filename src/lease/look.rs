@@ -12,7 +12,7 @@ use super::keeper::{Phase, Tag};
 use super::limits::{BREAKER_LABEL, BREAKER_PREFIX, Limits};
 use super::objects::{KIND_LABEL, unproved};
 use super::queue::{self, Claim, Place};
-use super::waiting::{Part, Standing};
+use super::waiting::{Part, Standing, first_rest, next_rest};
 use crate::host::cluster::{Resource, Verb};
 use crate::policy::{Cleared, RunId};
 use serde_json::json;
@@ -58,13 +58,25 @@ impl ApiSlots {
         self.stand(now)
     }
 
-    /// A new wait begins: what the one before saw does not count.
-    pub fn begin_wait(&self) {
+    /// A new wait begins: what the one before saw does not count. How long the node rests before its first look. `draw`:
+    /// from 0 up to 1, another one for each node.
+    pub fn begin_wait(&self, draw: f64) -> Duration {
         let mut scene = self.scene();
         scene.standing = Standing::Fresh;
+        scene.rested_in = Standing::Fresh;
         scene.looks = 0;
         scene.patience = 0;
         scene.leave_alone = None;
+        first_rest(scene.agents.map(|(agents, _)| agents.wanted), draw)
+    }
+
+    /// How long the node rests after a look, or a try, that ended in `now`.
+    pub fn rest_in(&self, now: &Standing, draw: f64) -> Duration {
+        let mut scene = self.scene();
+        let before = std::mem::replace(&mut scene.rested_in, now.clone());
+        let agents = scene.agents.map(|(agents, _)| agents.wanted);
+        let asked = scene.leave_alone.take().unwrap_or_default();
+        next_rest(now, &before, agents, draw).max(asked)
     }
 
     /// Takes note that a try came to nothing.
@@ -84,11 +96,6 @@ impl ApiSlots {
                 before: 0,
             },
         })
-    }
-
-    /// How long the server asked to be left alone, once.
-    pub fn takes_rest(&self) -> Duration {
-        self.scene().leave_alone.take().unwrap_or_default()
     }
 
     /// How many agents there are, as last read.

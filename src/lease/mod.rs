@@ -49,7 +49,7 @@ pub use name::{NotASlotName, SlotName};
 pub use permit::Permit;
 pub use queue::{Claim, Place, place_of, storm};
 pub use slot::SlotMachine;
-pub use waiting::{CORD_PERIOD, GATES_PERIOD, Part, Standing, first_rest, longest_rest, next_rest};
+pub use waiting::{CORD_PERIOD, GATES_PERIOD, Part, Standing};
 
 use crate::host::BoxFuture;
 use crate::policy::{Cleared, RunId};

@@ -1,6 +1,9 @@
 //! Reads that may hang in the kernel run on a thread of their own.
 
 use super::error::ProbeError;
+use super::{Probe, ProbeSpec};
+use crate::host::{BoxFuture, Host};
+use crate::signal::Batch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// One place off the async threads for one probe: a read that hangs there holds at most this one thread.
@@ -34,6 +37,40 @@ impl<T: Send + 'static> OffThread<T> {
             what: what.to_owned(),
             source: Box::new(source),
         })
+    }
+}
+
+/// A probe that is one read of the machine and keeps nothing from one to the next.
+#[derive(Debug)]
+pub struct OneRead {
+    spec: &'static ProbeSpec,
+    read: fn(&Host) -> Result<Batch, ProbeError>,
+    off_thread: OffThread<Result<Batch, ProbeError>>,
+}
+
+impl OneRead {
+    /// A probe that has read nothing yet.
+    pub(super) fn new(
+        spec: &'static ProbeSpec,
+        read: fn(&Host) -> Result<Batch, ProbeError>,
+    ) -> Self {
+        Self {
+            spec,
+            read,
+            off_thread: OffThread::new(),
+        }
+    }
+}
+
+impl Probe for OneRead {
+    fn spec(&self) -> &'static ProbeSpec {
+        self.spec
+    }
+
+    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
+        let (host, read) = (host.clone(), self.read);
+        let title = self.spec.title;
+        Box::pin(async move { self.off_thread.run(title, move || read(&host)).await? })
     }
 }
 

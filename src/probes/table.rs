@@ -67,18 +67,18 @@ fn build_with(
         Box::new(runtime::Runtime::new()),
         kernel_log,
         Box::new(journal),
-        Box::new(os::OperatingSystem::new()),
+        Box::new(os::probe()),
         // A test keeps the shipped tables right; without tables nothing is called affected.
         Box::new(packages::Packages::new(
             embedded_tables().unwrap_or_default(),
             Box::new(packages::RpmCommand),
         )),
-        Box::new(kernel::KernelSettings::new()),
+        Box::new(kernel::probe()),
         Box::new(storage::Storage::new()),
         Box::new(certificates::Certificates::new(certificates)),
-        Box::new(headroom::Headroom::new()),
-        Box::new(headroom::inotify::Inotify::new()),
-        Box::new(slices::Slices::new()),
+        Box::new(headroom::probe()),
+        Box::new(headroom::inotify::probe()),
+        Box::new(slices::probe()),
     ]
 }
 

@@ -22,11 +22,10 @@ pub(super) enum Who {
 }
 
 /// The annotations that an agent writes; `policies/nodes.yaml`.
-const NOTES: [&str; 4] = [
+const NOTES: [&str; 3] = [
     "nodemend.io/state",
     "nodemend.io/case",
     "nodemend.io/blocked",
-    "nodemend.io/cordoned",
 ];
 
 /// Whether the rules let the call through.
@@ -37,10 +36,13 @@ pub(super) fn admit(server: &Server, who: &Who, call: &Call) -> Result<(), Strin
     if let Who::Agent { node, uid } = who {
         match call.resource {
             Resource::Leases => own_lease(server, node, uid, call)?,
-            Resource::Nodes | Resource::NodeStatus => own_node(server, node, call)?,
+            Resource::NodeStatus => own_node(server, node, call)?,
             Resource::ConfigMaps => breaker_only(call)?,
             Resource::Events => {}
-            Resource::DaemonSets => return Err("a nodemend agent never does this".to_owned()),
+            // The Node is written by its status, which takes annotations along.
+            Resource::Nodes | Resource::DaemonSets => {
+                return Err("a nodemend agent never does this".to_owned());
+            }
         }
     }
     match (call.resource, call.verb) {
@@ -169,7 +171,7 @@ fn own_node(server: &Server, node: &str, call: &Call) -> Result<(), String> {
         Ok(())
     } else {
         Err(
-            "of the annotations an agent writes nodemend.io/state, case, blocked and cordoned only"
+            "of the annotations an agent writes nodemend.io/state, case and blocked only"
                 .to_owned(),
         )
     }

@@ -2,21 +2,16 @@
 
 use super::flaw::Flaw;
 use super::mind::Mind;
-use super::turn::{persist, put_in_force, recall, refresh, resume};
+use super::turn::{put_in_force, recall, refresh, resume};
 use super::world::{World, lock};
 use crate::diagnosis::CaseState;
 use crate::engine::Input;
-use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
-use crate::host::retry::{MAX_REST, MIN_REST, WATCH_FOR};
-use crate::policy::annotations::{BLOCKED, CASE, STATE};
-use crate::report::conditions::{
-    COALESCE, HEARTBEAT, Telling, Told, annotations_patch, conditions_patch, telling,
-};
-use crate::report::events::{EventBook, Post, Regarding};
-use crate::signal::Uptime;
+use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
+use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
+use crate::report::conditions::{Telling, telling};
+use crate::report::desk::{Facts, Next};
 use crate::simulate::{Fault as Sickness, PROBES};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +41,7 @@ pub(super) fn begin(world: &Arc<World>, node: usize) {
 
 /// Follows the own Node for ever.
 async fn follow(mind: Arc<Mind>) {
-    let mut rest = MIN_REST;
+    let mut rests = Rests::default();
     let mut is_first = true;
     loop {
         match refresh(&mind).await {
@@ -58,7 +53,7 @@ async fn follow(mind: Arc<Mind>) {
                 let began = mind.now().uptime;
                 watch(&mind).await;
                 if mind.now().uptime.since(began) >= MAX_REST {
-                    rest = MIN_REST;
+                    rests.reset();
                 }
             }
             Err(why) => {
@@ -68,9 +63,8 @@ async fn follow(mind: Arc<Mind>) {
                 }
             }
         }
-        let pause = rest.saturating_add(mind.world.spread(mind.node, rest));
-        mind.sleep(pause).await;
-        rest = (rest * 2).min(MAX_REST);
+        let rest = rests.next(None, mind.world.draw(mind.node));
+        mind.sleep(rest).await;
     }
 }
 
@@ -204,140 +198,36 @@ fn see(mind: &Arc<Mind>) {
     }
 }
 
-/// What the server is known to have.
-#[derive(Default)]
-struct Sent {
-    uid: String,
-    conditions: BTreeMap<String, (bool, String)>,
-    notes: [Option<String>; 3],
-    beat: Uptime,
-}
-
-/// Tells the server how the node is, for ever.
+/// Tells the server how the node is, for ever: `app::agent::reporter` in virtual time.
 async fn tell(mind: Arc<Mind>) {
-    let mut sent = Sent::default();
-    let mut events = EventBook::new(mind.now());
-    let mut rest = MIN_REST;
     loop {
-        tokio::select! {
-            biased;
-            () = mind.changed.notified() => {}
-            () = mind.sleep(HEARTBEAT) => {}
-        }
-        while let Err(error) = tell_once(&mind, &mut sent, &mut events).await {
-            let wait = error.retry_after().unwrap_or(rest);
-            let spread = mind.world.spread(mind.node, wait);
-            mind.sleep(wait.saturating_add(spread)).await;
-            rest = (rest * 2).min(MAX_REST);
-        }
-        rest = MIN_REST;
-        mind.sleep(COALESCE).await;
-    }
-}
-
-async fn tell_once(mind: &Mind, sent: &mut Sent, events: &mut EventBook) -> Result<(), ApiError> {
-    let Some(view) = lock(&mind.view).clone() else {
-        return Ok(());
-    };
-    let waiting = lock(&mind.waiting).clone();
-    let now = mind.now();
-    let telling = mind.engine(|engine| telling(engine, now, waiting.as_deref()));
-    let telling = telling.unwrap_or_else(|| Telling {
-        state: "healthy".to_owned(),
-        ..Telling::default()
-    });
-    if sent.uid != view.uid {
-        *sent = Sent {
-            uid: view.uid.clone(),
-            notes: [STATE, CASE, BLOCKED].map(|key| view.annotations.get(key).cloned()),
-            beat: now.uptime,
-            conditions: BTreeMap::new(),
+        let (now, view) = (mind.now(), lock(&mind.view).clone());
+        let told = mind.engine(|engine| {
+            let run = engine.run();
+            telling(engine, now, lock(&mind.desk).waiting(run))
+        });
+        let telling = told.unwrap_or_else(|| Telling {
+            state: "healthy".to_owned(),
+            ..Telling::default()
+        });
+        let facts = Facts {
+            now,
+            view: view.as_ref(),
+            telling: &telling,
+            agents: mind.slots.agents_known(),
         };
-        let call = Call::new(
-            Verb::Get,
-            Resource::ConfigMaps,
-            super::line::NAMESPACE,
-            "conditions",
-        );
-        match persist(mind, call).await {
-            Err(error) if !error.is_missing() => return Err(error),
-            _ => {}
-        }
-    }
-    tell_conditions(mind, &telling, sent).await?;
-    tell_notes(mind, &telling, sent).await?;
-    tell_events(mind, &view, events).await
-}
-
-async fn tell_conditions(mind: &Mind, telling: &Telling, sent: &mut Sent) -> Result<(), ApiError> {
-    let now = mind.now();
-    let beats = now.uptime.since(sent.beat) >= HEARTBEAT;
-    let mut changed: Vec<(&str, &Told, bool)> = Vec::new();
-    for (kind, told) in &telling.conditions {
-        let before = sent.conditions.get(kind);
-        let flips = before.map_or(told.is_problem, |(problem, _)| *problem != told.is_problem);
-        let is_news = flips || before.is_some_and(|(_, reason)| *reason != told.reason);
-        if is_news || (beats && told.is_problem) {
-            changed.push((kind, told, flips));
-        }
-    }
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let patch = conditions_patch(&changed, &[], &now.wall.to_rfc3339());
-    let name = mind.world.name(mind.node);
-    let call = Call::new(Verb::Patch, Resource::NodeStatus, "", name)
-        .strategically()
-        .sending(patch);
-    mind.line.call(call).await?;
-    for (kind, told, _) in changed {
-        sent.conditions
-            .insert(kind.to_owned(), (told.is_problem, told.reason.clone()));
-    }
-    sent.beat = now.uptime;
-    Ok(())
-}
-
-async fn tell_notes(mind: &Mind, telling: &Telling, sent: &mut Sent) -> Result<(), ApiError> {
-    let notes = [
-        Some(telling.state.clone()),
-        telling.case.clone(),
-        telling.blocked.clone(),
-    ];
-    if sent.notes == notes {
-        return Ok(());
-    }
-    let name = mind.world.name(mind.node);
-    let call =
-        Call::new(Verb::Patch, Resource::Nodes, "", name).sending(annotations_patch(telling));
-    mind.line.call(call).await?;
-    sent.notes = notes;
-    Ok(())
-}
-
-async fn tell_events(mind: &Mind, view: &NodeView, events: &mut EventBook) -> Result<(), ApiError> {
-    let about = Regarding {
-        node: view.name.clone(),
-        uid: view.uid.clone(),
-    };
-    loop {
-        let Some(what) = lock(&mind.happenings).pop_front() else {
-            return Ok(());
-        };
-        let call = match events.post(&about, &what) {
-            Post::Create(event) => {
-                Call::new(Verb::Create, Resource::Events, "default", "").sending(event)
+        let next = lock(&mind.desk).next(&facts);
+        match next {
+            Next::Send(call) => {
+                let answer = mind.line.call(call).await;
+                let now = mind.now();
+                lock(&mind.desk).heard(&Facts { now, ..facts }, answer);
             }
-            Post::Again(name, patch) => {
-                Call::new(Verb::Patch, Resource::Events, "default", &name).sending(patch)
-            }
-            Post::Nothing => continue,
-        };
-        if let Err(error) = mind.line.call(call).await
-            && !error.is_final()
-        {
-            lock(&mind.happenings).push_back(what);
-            return Err(error);
+            Next::Rest(span) => tokio::select! {
+                biased;
+                () = mind.changed.notified() => {}
+                () = mind.sleep(span) => {}
+            },
         }
     }
 }

@@ -249,7 +249,7 @@ impl Outcome {
             "heal_seconds": { "p50": half, "p99": most, "max": all },
             "runs": self.meter.runs, "most_disrupted": most_disrupted,
             "longest_free_wait_seconds": seconds(self.longest_free_wait()),
-            "requests": { "total": self.requests(), "per_minute": phases, "by_call": calls },
+            "requests": { "total": self.requests(), "per_minute": phases, "by_minute": self.meter.minutes, "by_call": calls },
             "refusals": self.meter.refusals, "faults": self.meter.faults,
             "breach": self.breach.as_ref().map(|breach| json!({
                 "invariant": breach.invariant, "at_seconds": seconds(breach.at), "node": breach.node, "what": breach.what,

@@ -135,8 +135,9 @@ fn theft(name: &str, slot: &str, held: &Value) -> Vec<Call> {
 fn trespass(name: &str, other: &str) -> Vec<Call> {
     let notes = |key: &str, value: &str| json!({ "metadata": { "annotations": { key: value } } });
     let limits = json!({ "metadata": { "name": "limits" }, "data": { "cluster": "999" } });
-    let patch =
-        |whom: &str, body: Value| Call::new(Verb::Patch, Resource::Nodes, "", whom).sending(body);
+    let patch = |whom: &str, body: Value| {
+        Call::new(Verb::Patch, Resource::NodeStatus, "", whom).sending(body)
+    };
     vec![
         patch(other, notes("nodemend.io/state", "healthy")),
         patch(name, notes("nodemend.io/mode", "auto")),

@@ -288,7 +288,7 @@ impl Line {
                 }
                 Ok(list)
             }
-            Flaw::WritesAnyNode if call.verb == Verb::Patch && call.resource == Resource::Nodes => {
+            Flaw::WritesAnyNode if call.resource == Resource::NodeStatus => {
                 let name = self.world.name(0).to_owned();
                 self.send(Call { name, ..call }).await
             }

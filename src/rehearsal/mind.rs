@@ -1,13 +1,14 @@
 //! One agent's process: the product's engine, gates, slots and runner, wired as `app::agent` wires them.
 //!
 //! What is repeated here because it lives with real files and sockets there: the order of the first inputs (`boot.rs`), the
-//! watch of the own Node (`cluster.rs`), the wait for a slot (`queue.rs`), what is told (`reporter.rs`).
+//! watch of the own Node (`cluster.rs`), the wait for a slot (`queue.rs`). What is looked at and told, and when, is the product's own (`lease::look`,
+//! `report::desk`).
 
 use super::hall::Sleep;
 use super::imagined::{Clerk, Nothing, Plate, Silent, Truth};
 use super::line::{Line, NAMESPACE};
 use super::world::{NodeClock, World, lock};
-use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
+use crate::diagnosis::{CaseChange, ChangeKind};
 use crate::engine::{Command, Engine, Input, Ledger, Limits, RunNews};
 use crate::executor::{BootId, Entry, Rein, RunEvent, Runner};
 use crate::host::Host;
@@ -16,18 +17,15 @@ use crate::host::cluster::NodeView;
 use crate::lease::{ApiSlots, Keeper};
 use crate::policy::annotations::{Notes, read_annotations, unread};
 use crate::policy::{CaseId, Cleared, Disruption, Mode, OptIn, RunId};
+use crate::report::desk::Desk;
 use crate::report::events::Happening;
 use crate::signal::{Timeline, Timestamp};
 use crate::signatures::Judge;
 use crate::steps::Site;
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-
-/// How many happenings wait to be told; as in `app::agent::cluster`.
-const MAX_HAPPENINGS: usize = 32;
 
 /// One agent's process.
 pub(super) struct Mind {
@@ -44,8 +42,7 @@ pub(super) struct Mind {
     pub(super) reins: watch::Sender<Rein>,
     /// Wakes the reporter.
     pub(super) changed: Notify,
-    pub(super) waiting: Mutex<Option<String>>,
-    pub(super) happenings: Mutex<VecDeque<Happening>>,
+    pub(super) desk: Mutex<Desk>,
     /// Whether the first full pass is done.
     pub(super) has_looked: Mutex<bool>,
 }
@@ -70,6 +67,8 @@ impl Mind {
         );
         let slots = Arc::new(slots.timed_by(clock.clone()));
         let boot = world.body(node, |body| body.boot).unwrap_or_default();
+        let chance = Arc::clone(world);
+        let draw = Box::new(move || chance.draw(node));
         Arc::new_cyclic(|mind| Self {
             runner: Runner {
                 site: Site {
@@ -105,8 +104,7 @@ impl Mind {
             failure: Mutex::default(),
             reins: watch::Sender::new(Rein::Go),
             changed: Notify::new(),
-            waiting: Mutex::default(),
-            happenings: Mutex::default(),
+            desk: Mutex::new(Desk::new(NAMESPACE, draw)),
             has_looked: Mutex::new(false),
         })
     }
@@ -258,7 +256,7 @@ impl Mind {
         }
     }
 
-    /// Why the run under way has no slot yet; `None`: it has one, or there is no run.
+    /// Why the run under way has no slot yet; `None`: it has one, or has not looked, or there is no run.
     pub(super) fn set_waiting(&self, why: Option<String>) {
         let now = self.world.hall.now();
         self.world.body(self.node, |body| {
@@ -267,64 +265,47 @@ impl Mind {
                 None => (now, why),
             });
         });
-        *lock(&self.waiting) = why;
+        lock(&self.desk).waits(why);
         self.changed.notify_one();
     }
 
-    fn happened(&self, reason: String, action: &'static str, note: String, is_warning: bool) {
-        let mut happenings = lock(&self.happenings);
-        if happenings.len() >= MAX_HAPPENINGS {
-            happenings.pop_front();
-        }
-        happenings.push_back(Happening {
-            at: self.now(),
-            reason,
-            action,
-            note,
-            is_warning,
-        });
+    fn happened(&self, what: Happening) {
+        lock(&self.desk).happened(what);
         self.changed.notify_one();
     }
 
-    /// As `app::agent::told` tells of cases.
     fn tell_change(&self, change: &CaseChange) {
         let case = &change.case;
         let word = match change.kind {
             ChangeKind::Opened => "Opened",
             ChangeKind::Closed(_) => "Closed",
-            ChangeKind::Moved(_) if case.state == CaseState::NeedsHuman => "NeedsHuman",
             ChangeKind::Moved(_) => "Moved",
         };
         let line = format!("{} {} {}", case.name(), word, case.state.as_str());
         self.world.tell(self.node, &line);
-        if word != "Moved" {
-            let note = format!("{}: {}", case.signature, case.evidence.join("; "));
-            let is_warning = word != "Closed";
-            self.happened(
-                format!("{word}{}", case.signature),
-                "Diagnose",
-                note,
-                is_warning,
-            );
+        if let Some(what) = Happening::of_case(change, self.now()) {
+            self.happened(what);
         }
     }
 
     /// As `app::agent::told` tells of runs.
     pub(super) fn tell_run(&self, event: &RunEvent) {
+        lock(&self.desk).rides(event.run);
         let word = match event.entry {
             Entry::Opened { .. } => {
                 self.set_waiting(None);
                 "RunOpened"
             }
             Entry::Closed { .. } => "RunClosed",
-            _ => return,
+            _ => return self.changed.notify_one(),
         };
-        let note = format!("{} with {}", event.run, event.opening.playbook);
-        self.happened(
-            format!("{word}{}", event.opening.playbook),
-            "Mend",
-            note,
-            false,
-        );
+        self.happened(Happening {
+            at: self.now(),
+            reason: format!("{word}{}", event.opening.playbook),
+            action: "Mend",
+            note: format!("{} with {}", event.run, event.opening.playbook),
+            is_warning: false,
+            is_common: false,
+        });
     }
 }

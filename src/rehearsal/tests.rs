@@ -240,6 +240,39 @@ fn a_hostile_agent_gets_nothing_that_the_rules_forbid() {
     }
 }
 
+/// A thousand nodes fall sick in the same ten seconds; the figures of five thousand are in docs/configuration.md.
+const ALL_SICK: &str = "
+name: all-sick
+lasts: 30m
+startup: 1m
+nodes: {count: 1000, zones: [a, b]}
+limits: {cluster: 10, zone-a: 5, zone-b: 5}
+sick: [{at: 4m, over: 10s, signature: systemd-bus-unresponsive, falseAlarm: true}]
+";
+
+#[test]
+fn a_storm_costs_two_calls_a_node_at_once_and_then_less_than_one_a_minute() {
+    let scenario = scenario(ALL_SICK);
+    let outcome = play(&scenario, 1, None);
+    assert_eq!(outcome.breach, None);
+    let phases = outcome.phases(&scenario);
+    let (first, after) = (&phases[phases.len() - 2], &phases[phases.len() - 1]);
+    assert_eq!(first.name, "first two minutes of illness", "{phases:?}");
+    // The condition with its annotations, and the first look; 50 nodes see the storm, and claims and slots before it.
+    assert!(first.most <= 2_500 && first.mean <= 1_250, "{phases:?}");
+    assert!(after.most <= 1_000 && after.minutes >= 20, "{phases:?}");
+    let calls = outcome.json(&scenario)["requests"]["by_call"].clone();
+    let count = |verb: &str, resource: &str| {
+        let is_it = |one: &&serde_json::Value| one["verb"] == verb && one["resource"] == resource;
+        calls
+            .as_array()
+            .and_then(|all| all.iter().find(is_it))
+            .map(|one| one["count"].clone())
+    };
+    assert_eq!(count("patch", "nodes"), None, "one way to write a Node");
+    assert!(count("create", "events").is_some(), "told all the same");
+}
+
 #[test]
 fn five_hundred_rough_half_hours_break_no_promise() {
     let rough = rough();

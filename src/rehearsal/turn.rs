@@ -9,7 +9,7 @@ use crate::engine::{Ending, Input, RunNews};
 use crate::executor::{Outcome, PastRun, Rein, RunEnd};
 use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
 use crate::host::retry::{FIRST_WAIT, MAX_TRIES, MAX_WAIT};
-use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing, first_rest, next_rest};
+use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing};
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use serde_json::Value;
 use std::sync::Arc;
@@ -37,9 +37,8 @@ impl Turn {
         let mind = Arc::clone(&self.mind);
         let mut reins = mind.reins.subscribe();
         let slots = &mind.slots;
-        slots.begin_wait();
-        let mut before = Standing::Fresh;
-        let mut rest = first_rest(slots.agents_known(), self.draw());
+        let draw = || mind.world.draw(mind.node);
+        let mut rest = slots.begin_wait(draw());
         loop {
             if mind.world.flaw == Some(Flaw::WaitsTooLong) {
                 rest = Duration::from_secs(2_400);
@@ -68,18 +67,8 @@ impl Turn {
             mind.world
                 .with(|state| state.meter.refused(&format!("slot: {why}")));
             mind.set_waiting(Some(why));
-            rest =
-                next_rest(&now, &before, slots.agents_known(), self.draw()).max(slots.takes_rest());
-            before = now;
+            rest = slots.rest_in(&now, draw());
         }
-    }
-
-    fn draw(&self) -> f64 {
-        let draw = self
-            .mind
-            .world
-            .body(self.mind.node, |body| body.chance.below(10_000));
-        f64::from(u16::try_from(draw.unwrap_or_default()).unwrap_or(0)) / 10_000.0
     }
 
     async fn try_once(&self, reins: &watch::Receiver<Rein>) -> Tried {

@@ -242,6 +242,12 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// A number from 0 up to 1, from this node's own chance.
+    pub(super) fn draw(&self, node: usize) -> f64 {
+        let draw = self.body(node, |body| body.chance.below(10_000));
+        f64::from(u16::try_from(draw.unwrap_or_default()).unwrap_or(0)) / 10_000.0
+    }
+
     /// Who the agent on `node` is to the server.
     pub(super) fn agent(&self, node: usize) -> Who {
         Who::Agent {

@@ -3,18 +3,14 @@
 
 use crate::diagnosis::{Case, CaseState};
 use crate::engine::{Engine, Stance};
+use crate::policy::annotations::{BLOCKED, CASE, STATE};
 use crate::report::model::node_state;
 use crate::signal::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-/// Changes within this time after a write are written together; a condition waits for no other writes than those of conditions.
-pub const COALESCE: Duration = Duration::from_secs(5);
-/// How often a condition that stands is written again: with a watch that is opened twice an hour, a node with a standing
-/// problem stays within the 6 requests an hour that an idle one may take.
-pub const HEARTBEAT: Duration = Duration::from_secs(900);
-
+/// The annotations that an agent writes.
+pub const NOTES: [&str; 3] = [STATE, CASE, BLOCKED];
 /// The longest text of an annotation or a condition: the admission policy takes 1024 characters.
 const MAX_TEXT_CHARS: usize = 500;
 
@@ -42,7 +38,15 @@ pub struct Telling {
     pub blocked: Option<String>,
 }
 
-/// What the Node is to say now. `waiting`: why the run that is under way has no slot yet, if so.
+impl Telling {
+    /// The annotations, in the order of [`NOTES`].
+    pub fn notes(&self) -> [Option<String>; 3] {
+        let state = Some(self.state.clone());
+        [state, self.case.clone(), self.blocked.clone()]
+    }
+}
+
+/// What the Node is to say now. `waiting`: why a run that is under way has no slot yet, if so.
 pub fn telling(engine: &Engine, now: Timestamp, waiting: Option<&str>) -> Telling {
     let open: Vec<&Case> = engine
         .book()
@@ -114,33 +118,59 @@ fn cut(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
-/// The strategic merge patch for conditions: `changed` are written, with whether their status flips, and `retired` removed.
-/// `now` is RFC 3339.
-pub fn conditions_patch(changed: &[(&str, &Told, bool)], retired: &[String], now: &str) -> Value {
-    let mut list: Vec<Value> = Vec::new();
-    for (kind, told, flips) in changed {
-        let mut one = json!({
-            "type": kind, "status": if told.is_problem { "True" } else { "False" },
-            "reason": told.reason, "message": told.message, "lastHeartbeatTime": now,
-        });
-        if let Some(fields) = one.as_object_mut().filter(|_| *flips) {
-            fields.insert("lastTransitionTime".to_owned(), json!(now));
-        }
-        list.push(one);
-    }
-    list.extend(
-        retired
-            .iter()
-            .map(|kind| json!({ "type": kind, "$patch": "delete" })),
-    );
-    json!({ "status": { "conditions": list } })
+/// What is written to the Node in one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Letter {
+    /// Conditions that are written, and whether their status flips.
+    pub conditions: Vec<(String, Told, bool)>,
+    /// Types of conditions that are removed.
+    pub retired: Vec<String>,
+    /// The annotations, in the order of [`NOTES`]; one that is not said is removed.
+    pub notes: Option<[Option<String>; 3]>,
 }
 
-/// The merge patch for the annotations. What is not said is removed.
-pub fn annotations_patch(telling: &Telling) -> Value {
-    json!({ "metadata": { "annotations": {
-        "nodemend.io/state": telling.state,
-        "nodemend.io/case": telling.case,
-        "nodemend.io/blocked": telling.blocked,
-    } } })
+impl Letter {
+    /// The strategic merge patch of the Node's status, which takes annotations along. `now` is RFC 3339.
+    pub fn patch(&self, now: &str) -> Value {
+        let mut list: Vec<Value> = Vec::new();
+        for (kind, told, flips) in &self.conditions {
+            let mut one = json!({
+                "type": kind, "status": if told.is_problem { "True" } else { "False" },
+                "reason": told.reason, "message": told.message, "lastHeartbeatTime": now,
+            });
+            if let Some(fields) = one.as_object_mut().filter(|_| *flips) {
+                fields.insert("lastTransitionTime".to_owned(), json!(now));
+            }
+            list.push(one);
+        }
+        let gone = |kind: &String| json!({ "type": kind, "$patch": "delete" });
+        list.extend(self.retired.iter().map(gone));
+        let mut patch = Map::new();
+        if !list.is_empty() {
+            patch.insert("status".to_owned(), json!({ "conditions": list }));
+        }
+        if let Some(notes) = &self.notes {
+            let notes: BTreeMap<&str, &Option<String>> = NOTES.into_iter().zip(notes).collect();
+            patch.insert("metadata".to_owned(), json!({ "annotations": notes }));
+        }
+        Value::Object(patch)
+    }
+
+    /// Each of its parts alone: one that the server does not want must not keep the others from being seen.
+    pub fn apart(&self) -> Vec<Self> {
+        let of = Self::default;
+        let conditions = self.conditions.iter().map(|one| Self {
+            conditions: vec![one.clone()],
+            ..of()
+        });
+        let retired = self.retired.iter().map(|kind| Self {
+            retired: vec![kind.clone()],
+            ..of()
+        });
+        let notes = self.notes.iter().map(|notes| Self {
+            notes: Some(notes.clone()),
+            ..of()
+        });
+        conditions.chain(retired).chain(notes).collect()
+    }
 }

@@ -1,5 +1,6 @@
 //! Events about the own Node (events.k8s.io/v1): repeated ones become a series, and there is a limit to their rate. Pure.
 
+use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
 use crate::signal::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,6 +31,47 @@ pub struct Happening {
     pub note: String,
     /// Whether it is bad news.
     pub is_warning: bool,
+    /// Whether it may come from every node in the same second. Such news waits for a random while ([`super::pace`]); what a
+    /// slot or a person bounds is told at once.
+    pub is_common: bool,
+}
+
+impl Happening {
+    /// What people are told of a case: its opening, its end, and that it needs a person.
+    pub fn of_case(change: &CaseChange, at: Timestamp) -> Option<Self> {
+        let case = &change.case;
+        let (word, is_warning, is_common) = match change.kind {
+            ChangeKind::Opened => ("Opened", true, true),
+            ChangeKind::Closed(_) => ("Closed", false, true),
+            // After runs only, and every run had a slot.
+            ChangeKind::Moved(_) if case.state == CaseState::NeedsHuman => {
+                ("NeedsHuman", true, false)
+            }
+            ChangeKind::Moved(_) => return None,
+        };
+        let id = case.id.map(|id| id.to_string()).unwrap_or_default();
+        Some(Self {
+            at,
+            // One series for each signature: a case that opens and closes all day is one event with a count.
+            reason: format!("{word}{}", pascal(&case.signature)),
+            action: "Diagnose",
+            note: format!("{id} {}: {}", case.signature, case.evidence.join("; ")),
+            is_warning,
+            is_common,
+        })
+    }
+}
+
+/// `systemd-reexec` as Kubernetes writes reasons: `SystemdReexec`.
+pub fn pascal(text: &str) -> String {
+    text.split('-')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|c| c.to_ascii_uppercase());
+            first.into_iter().chain(letters)
+        })
+        .take(100)
+        .collect()
 }
 
 /// What to send.
@@ -160,6 +202,7 @@ mod tests {
             action: "Diagnose",
             note: "x".repeat(5_000),
             is_warning: true,
+            is_common: false,
         }
     }
 

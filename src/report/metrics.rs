@@ -47,16 +47,21 @@ families! {
     GAPS = "nodemend_log_gaps_total", "counter", "Log lines that were lost before they could be looked at.";
     SLOT = "nodemend_slot_held", "gauge", "Whether this node holds a slot.";
     RENEWALS = "nodemend_slot_renewals_total", "counter", "Writes that took or renewed a slot, by outcome.";
+    WAITING = "nodemend_waiting", "gauge", "Whether a run of this node waits for a slot, by what it waits for: its turn (queue), people who stopped all runs (stopped), or a look at the slots (unread).";
     REQUESTS = "nodemend_api_requests_total", "counter", "Calls to the API server, by verb, resource and HTTP status; 0 is no answer.";
     RECORDS = "nodemend_audit_records_total", "counter", "Audit records written.";
     WRITE_FAILURES = "nodemend_audit_write_failures_total", "counter", "Audit records that could not be written.";
     MODE = "nodemend_mode", "gauge", "The mode in force: 1 for it, 0 for the others.";
+    UNDERSTOOD = "nodemend_opt_in_understood", "gauge", "Whether the node's own settings, its annotations in a cluster, were understood; 0 means that the agent only observes.";
     RELOAD = "nodemend_config_last_reload_successful", "gauge", "Whether the configuration was understood when it was read last.";
     STOPPED = "nodemend_stopped", "gauge", "Whether something keeps this agent from starting any run.";
 }
 
 /// Upper bounds of the step histogram in seconds: from a sysctl write to a package upgrade.
 const BUCKETS: [f64; 8] = [0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0];
+
+/// What a run waits for: the closed set of the label.
+pub const WAITS: [&str; 3] = ["queue", "stopped", "unread"];
 
 /// Run outcomes: the closed set of the label.
 pub const OUTCOMES: [&str; 6] = [
@@ -86,6 +91,7 @@ struct Counters {
     reload_failed: bool,
     slot_held: bool,
     domains: BTreeMap<String, bool>,
+    waiting: Option<&'static str>,
     requests: BTreeMap<(&'static str, &'static str, u16), u64>,
 }
 
@@ -175,7 +181,16 @@ impl AgentMetrics {
 
     /// Whether a slot of this domain is held now.
     pub fn note_domain(&self, domain: &str, is_held: bool) {
-        self.with(|counters| counters.domains.insert(domain.to_owned(), is_held));
+        self.with(|counters| {
+            counters.domains.insert(domain.to_owned(), is_held);
+            // A run that has its slot waits no longer.
+            counters.waiting = counters.waiting.filter(|_| !is_held);
+        });
+    }
+
+    /// What a run waits for now, one of [`WAITS`]; `None` where none waits.
+    pub fn note_waiting(&self, reason: Option<&'static str>) {
+        self.with(|counters| counters.waiting = reason);
     }
 
     /// Counts a call to the API server.
@@ -419,6 +434,11 @@ fn write_state(writer: &mut Writer<'_>, counters: &Counters, present: &Present<'
     for (domain, is_held) in &counters.domains {
         writer.value(SLOT.name, &[("domain", domain)], flag(*is_held));
     }
+    writer.head(WAITING);
+    for reason in WAITS {
+        let is_it = counters.waiting == Some(reason);
+        writer.value(WAITING.name, &[("reason", reason)], flag(is_it));
+    }
     writer.head(REQUESTS);
     for ((verb, resource, code), count) in &counters.requests {
         let code = code.to_string();
@@ -440,6 +460,8 @@ fn write_state(writer: &mut Writer<'_>, counters: &Counters, present: &Present<'
             flag(present.engine.opt_in().mode == mode),
         );
     }
+    let is_understood = present.engine.opt_in().trouble.is_empty();
+    writer.single(UNDERSTOOD, flag(is_understood));
     writer.single(RELOAD, flag(!counters.reload_failed));
     writer.single(STOPPED, flag(present.is_stopped));
 }

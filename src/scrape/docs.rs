@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::collectors::entry::Entry;
 use crate::exposition::family::Family;
-use crate::scrape::page;
+use crate::scrape::{inert, page, process};
 
 const HEAD: &str = "\
 # Metrics
@@ -36,10 +36,28 @@ cannot be used then leaves the old ones in force and is logged. Not here: HTTP/2
 - Names that are not UTF-8 show U+FFFD for the broken bytes; node_exporter ends in a panic.
 - A family or series that a broken file names twice is shown once.
 - `node_filesystem_purgeable_bytes` is left out: it is macOS' and always 0 on Linux.
-- node_exporter's own `go_*`, `process_*`, `promhttp_*` and `node_exporter_build_info` are left
-  out; ours are the `nodemend_*` families.
+- node_exporter's `go_*` and `promhttp_*` are left out: there is no Go here. `process_*` are there,
+  but for `process_network_*`, which count the network namespace's bytes (as
+  `node_netstat_IpExt_InOctets` does) and not the process's.
+- `node_memory_*` has every line of /proc/meminfo; node_exporter since 1.6 only those that it knows.
 - An empty label is the same as no label to Prometheus; `device_error` is only written on an error.
 
+";
+
+const PROCESS_HEAD: &str = "\
+## The process itself
+
+On the agent's page; `nodemend metrics`, which is no server, does not show it.
+
+";
+
+const LEFT_OUT_HEAD: &str = "\
+## What is left out
+
+Switching one on is named in the log, and changes nothing.
+
+| node_exporter's flag | why |
+|---|---|
 ";
 
 const SIGNALS_HEAD: &str = "
@@ -95,6 +113,16 @@ pub fn render(table: &[&Entry], own: &[(&str, &str, &str)], signals: &[SignalRow
     }
     line(&mut out, format_args!("## The page itself\n"));
     table_of(&mut out, &page::FAMILIES);
+    out.push_str(PROCESS_HEAD);
+    table_of(&mut out, &process::FAMILIES);
+    out.push_str(LEFT_OUT_HEAD);
+    for (name, why) in inert::COLLECTORS {
+        line(
+            &mut out,
+            format_args!("| `--collector.{name}` | {} |", cell(why)),
+        );
+    }
+    out.push('\n');
     line(&mut out, format_args!("## What node_exporter lacks\n"));
     line(
         &mut out,

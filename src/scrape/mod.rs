@@ -17,6 +17,7 @@
 //! | `http.rs` | `/metrics` as an answer to a request |
 //! | `inert.rs` | node_exporter's flags that have no effect here |
 //! | `page.rs` | one page from begin to finish |
+//! | `process.rs` | `process_*` and `node_exporter_build_info` |
 //! | `selection.rs` | `collect[]` and `exclude[]` |
 //! | `server.rs` | the HTTP/1 server with its limits |
 //! | `tls.rs` | TLS as that file asks for it |
@@ -30,6 +31,7 @@ pub mod epoch;
 pub mod http;
 pub mod inert;
 pub mod page;
+pub mod process;
 pub mod selection;
 pub mod server;
 mod tls;

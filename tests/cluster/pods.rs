@@ -108,7 +108,7 @@ fn check_token(plane: &ControlPlane, token: &str, node: &str) {
         serde_json::json!({ "metadata": { "annotations": { "nodemend.io/state": "healthy" } } });
     let caller = plane.token_caller(token);
     let own: Value = caller
-        .patch(&format!("/api/v1/nodes/{node}"), &patch)
+        .patch(&format!("/api/v1/nodes/{node}/status"), &patch)
         .expect("write the state");
     assert_eq!(
         own["metadata"]["annotations"]["nodemend.io/state"],
@@ -117,7 +117,7 @@ fn check_token(plane: &ControlPlane, token: &str, node: &str) {
     let foreign = if node == "node11" { "node12" } else { "node11" };
     assert_eq!(
         caller
-            .patch(&format!("/api/v1/nodes/{foreign}"), &patch)
+            .patch(&format!("/api/v1/nodes/{foreign}/status"), &patch)
             .code,
         403
     );

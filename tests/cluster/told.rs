@@ -241,6 +241,12 @@ fn flips_of_the_own_node_are_counted_from_the_watch_and_open_a_case() {
     let scene = Scene::new("flips");
     let mut patient = Patient::admit(&scene.plane, "node-f", &json!({}));
     await_state(&scene, &mut patient, "healthy");
+    // It tells its state when it has read its Node, which is before it watches it.
+    until("the watch is open", MENDED_WITHIN, || {
+        let requests = scene.plane.audit().requests();
+        let mut watches = requests.iter().filter(|call| call.verb == "watch");
+        watches.any(|call| call.node.as_deref() == Some("node-f"))
+    });
     let path = format!("{}/status", patient.agent.node_path());
     for ready in ["False", "True", "False", "True"] {
         assert!(patient.told("case-opened").is_empty() || ready == "True");

@@ -2,7 +2,7 @@
 //! starts at the same number each time, so that a failure comes again.
 
 #[path = "../../fuzz/entries/mod.rs"]
-mod entries;
+pub mod entries;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nodemend::collectors::TABLE;
-use nodemend::report::metrics::FAMILIES;
-use nodemend::scrape::page;
+use nodemend::report::metrics::{FAMILIES, WAITS};
+use nodemend::scrape::{page, process};
 use regex::Regex;
 
 const RULES: [&str; 2] = [
@@ -63,7 +63,10 @@ fn names(text: &str) -> BTreeSet<String> {
 /// Every family there is, and every name that a rule records.
 fn known() -> Vec<Regex> {
     let collected = TABLE.iter().flat_map(|entry| entry.families);
-    let collected = collected.chain(&page::FAMILIES).map(|family| family.name);
+    let collected = collected
+        .chain(&page::FAMILIES)
+        .chain(&process::FAMILIES)
+        .map(|family| family.name);
     let own = FAMILIES.iter().map(|family| family.name);
     let hole = Regex::new("<[^>]*>").unwrap();
     let pattern = |name: &str| {
@@ -81,6 +84,38 @@ fn known() -> Vec<Regex> {
 fn rules_are_sound_and_pass_their_unit_tests() {
     promtool(&["check", "rules"], &RULES.map(path));
     promtool(&["test", "rules"], &TESTS.map(path));
+}
+
+/// The rules of the Prometheus operator's object, with the tests beside them, as promtool wants to have them.
+#[test]
+fn rules_of_the_cluster_are_sound_and_pass_their_unit_tests() {
+    let object = text("manifests/components/prometheus-operator/rules.yaml");
+    let object: serde_json::Value = serde_saphyr::from_str(&object).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (rules, tests) = (dir.path().join("rules.yaml"), dir.path().join("tests.yaml"));
+    std::fs::write(&rules, object["spec"].to_string()).unwrap();
+    let cases = text("tests/rules/cluster_test.yaml");
+    std::fs::write(&tests, &cases).unwrap();
+    promtool(&["check", "rules"], &[rules]);
+    promtool(&["test", "rules"], &[tests]);
+    // A label that no series has makes an alert that never fires.
+    let label = Regex::new(r#"\b(?:gate|reason|state|mode)="([^"]+)""#).unwrap();
+    let known = known();
+    let groups = object["spec"]["groups"].as_array().unwrap().iter();
+    for rule in groups.flat_map(|group| group["rules"].as_array().unwrap()) {
+        let alert = rule["alert"].as_str().unwrap();
+        let fires = format!("- alertname: {alert}\n");
+        assert!(cases.contains(&fires), "{alert}");
+        let expression = rule["expr"].as_str().unwrap();
+        for name in names(expression) {
+            let is_known = known.iter().any(|known| known.is_match(&name));
+            assert!(is_known, "{alert}: {name}");
+        }
+        for found in label.captures_iter(expression) {
+            let word = &found[1];
+            assert!(WAITS.contains(&word), "{alert}: nothing has {word}");
+        }
+    }
 }
 
 #[test]

@@ -6,28 +6,24 @@ use super::sight::{Seen, chain};
 use crate::app::config::Ceiling;
 use crate::engine::Input;
 use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
-use crate::host::retry::{MAX_REST, MIN_REST, WATCH_FOR};
+use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
 use crate::host::{clock, retry};
 use crate::lease::{ApiSlots, SlotWitness};
 use crate::policy::annotations::{Notes, read_annotations, unread};
 use crate::policy::{CaseId, Mode, OptIn};
 use crate::probes::node_status;
+use crate::report::desk::Desk;
 use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use serde_json::Value;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
-
-/// How many happenings wait to be told while the API server is away; the newest count.
-const MAX_HAPPENINGS: usize = 32;
 
 /// The cluster as this agent needs it.
 pub struct ClusterSide {
     /// The API server.
     pub api: Arc<dyn Cluster>,
-    /// The agents' namespace.
-    pub namespace: String,
     /// The own Node's name.
     pub node: String,
     /// The slots.
@@ -35,6 +31,7 @@ pub struct ClusterSide {
     /// Wakes the reporter.
     pub changed: Notify,
     state: Mutex<Known>,
+    desk: Mutex<Desk>,
 }
 
 #[derive(Default)]
@@ -44,8 +41,6 @@ struct Known {
     failure: Option<String>,
     listed: Option<Vec<CaseId>>,
     spent: BTreeSet<CaseId>,
-    waiting: Option<String>,
-    happenings: VecDeque<Happening>,
 }
 
 impl ClusterSide {
@@ -58,13 +53,15 @@ impl ClusterSide {
         witness: Arc<dyn SlotWitness>,
     ) -> Self {
         let slots = ApiSlots::new(Arc::clone(&api), namespace, node, instance, witness);
+        let salt = node.to_owned();
+        let draw = Box::new(move || retry::share(&salt));
         Self {
             api,
-            namespace: namespace.to_owned(),
             node: node.to_owned(),
             slots: Arc::new(slots),
             changed: Notify::new(),
             state: Mutex::new(Known::default()),
+            desk: Mutex::new(Desk::new(namespace, draw)),
         }
     }
 
@@ -82,30 +79,21 @@ impl ClusterSide {
         self.known().ceiling = Some(ceiling);
     }
 
-    /// Why the run under way has no slot yet; `None`: it has one, or there is no run.
-    pub fn set_waiting(&self, why: Option<String>) {
-        self.known().waiting = why;
-        self.changed.notify_one();
+    /// What the server is told, and what it was told.
+    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the run under way has no slot yet.
-    pub fn waiting(&self) -> Option<String> {
-        self.known().waiting.clone()
+    /// Why the run under way has no slot yet; `None`: it has not looked.
+    pub fn set_waiting(&self, why: Option<String>) {
+        self.desk().waits(why);
+        self.changed.notify_one();
     }
 
     /// Something that people are told by an event.
     pub fn happened(&self, what: Happening) {
-        let mut known = self.known();
-        if known.happenings.len() >= MAX_HAPPENINGS {
-            known.happenings.pop_front();
-        }
-        known.happenings.push_back(what);
+        self.desk().happened(what);
         self.changed.notify_one();
-    }
-
-    /// The next happening to tell.
-    pub fn next_happening(&self) -> Option<Happening> {
-        self.known().happenings.pop_front()
     }
 
     /// An approval by annotation is for one run: until the annotation changes, the case is not approved again.
@@ -238,7 +226,7 @@ async fn put_in_force(
 
 /// Follows the own Node for ever.
 pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<Message>) {
-    let mut rest = MIN_REST;
+    let mut rests = Rests::default();
     let mut is_first = true;
     loop {
         match refresh(&core, &side, &news).await {
@@ -251,7 +239,7 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 let began = clock::now().uptime;
                 let why = watch(&core, &side, &news).await;
                 if clock::now().uptime.since(began) >= MAX_REST {
-                    rest = MIN_REST;
+                    rests.reset();
                 }
                 tracing::debug!(%why, "the watch of the own Node begins anew");
             }
@@ -263,8 +251,8 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 }
             }
         }
-        tokio::time::sleep(rest + retry::spread(&side.node, rest)).await;
-        rest = (rest * 2).min(MAX_REST);
+        let rest = rests.next(None, retry::share(&side.node));
+        tokio::time::sleep(rest).await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::executor::Rein;
 use crate::host::clock;
 use crate::policy::{Blocked, CaseId, Cleared, Mode, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
+use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
 use std::path::{Path, PathBuf};
@@ -320,8 +321,9 @@ impl Core {
             "{}",
             kind.word()
         );
-        if let Some(side) = &self.cluster {
-            super::told::of_change(side, change);
+        if let (Some(side), Some(what)) = (&self.cluster, Happening::of_case(change, clock::now()))
+        {
+            side.happened(what);
         }
         let mut entry = Entry::of(kind);
         entry.case = case.id;

@@ -21,6 +21,7 @@ use crate::report::render::render_status;
 use crate::scrape::args::ScrapeArgs;
 use crate::scrape::http::MetricsRoute;
 use crate::scrape::page::ScrapePage;
+use crate::scrape::process::OwnProcess;
 use crate::scrape::server::Server;
 use nix::errno::Errno;
 use std::io;
@@ -163,6 +164,12 @@ fn metrics_route(
         .map_err(|error| world::refused("--collector", &error))?;
     let mut page =
         ScrapePage::new(&settings, TABLE).map_err(|error| world::refused("--collector", &error))?;
+    match OwnProcess::open() {
+        Ok(process) => page.contribute(Box::new(process)),
+        Err(error) => {
+            tracing::warn!(%error, "no process_* on the metrics page: /proc is not there")
+        }
+    }
     page.contribute(Box::new(OwnFamilies(Arc::downgrade(core))));
     Ok(MetricsRoute::new(page, settings))
 }

@@ -5,7 +5,7 @@ use super::core::{Core, Message};
 use super::runs::Runs;
 use crate::executor::{Outcome, Rein, RunEnd};
 use crate::host::{clock, retry};
-use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing, first_rest, next_rest};
+use crate::lease::{CORD_PERIOD, GATES_PERIOD, LeaseError, Standing};
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use crate::report::audit::{Decision, Entry, RecordKind};
 use std::sync::Arc;
@@ -40,9 +40,10 @@ impl Turn {
     /// Waits for a slot for as long as every gate passes, and carries the run out.
     pub async fn take(self, runs: &Runs, mut reins: watch::Receiver<Rein>) -> Left {
         let slots = &self.side.slots;
-        slots.begin_wait();
-        let mut before = Standing::Fresh;
-        let mut rest = first_rest(slots.agents_known(), retry::share(&self.side.node));
+        self.side.set_waiting(None);
+        let draw = || retry::share(&self.side.node);
+        let mut rest = slots.begin_wait(draw());
+        let mut is_first = true;
         loop {
             if let Some(why) = self.rests(rest, &mut reins).await {
                 return self.leave(why).await;
@@ -55,7 +56,7 @@ impl Turn {
                 match self.try_once(runs, &reins).await {
                     Tried::Left(end) => {
                         self.side.spend_approval(self.case);
-                        self.side.set_waiting(None);
+                        self.core.metrics.note_waiting(None);
                         return Left::Ridden(end);
                     }
                     Tried::GatesRefuse => return self.leave(GATE).await,
@@ -63,14 +64,13 @@ impl Turn {
                     Tried::NotNow(why) => now = Standing::Unread { why },
                 }
             }
-            if before == Standing::Fresh {
+            if std::mem::take(&mut is_first) {
                 self.record(now.why()).await;
             }
             tracing::info!(case = %self.case, run = %self.run, why = now.why(), "waiting for a slot");
             self.side.set_waiting(Some(now.why().to_owned()));
-            let draw = retry::share(&self.side.node);
-            rest = next_rest(&now, &before, slots.agents_known(), draw).max(slots.takes_rest());
-            before = now;
+            self.core.metrics.note_waiting(now.kind());
+            rest = slots.rest_in(&now, draw());
         }
     }
 
@@ -152,7 +152,7 @@ impl Turn {
         {
             tracing::warn!(%error, "the claim of this node may still stand");
         }
-        self.side.set_waiting(None);
+        self.core.metrics.note_waiting(None);
         Left::NeverBegan(why.to_owned())
     }
 

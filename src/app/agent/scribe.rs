@@ -99,9 +99,9 @@ impl Witness for RunWitness {
             let written = self.scribe.write(record_of(event)).await;
             self.metrics.note_slot(!event.slot.is_empty());
             if let Some(side) = &self.cluster {
-                if matches!(event.entry, RunEntry::Opened { .. }) {
-                    side.set_waiting(None);
-                }
+                side.desk().rides(event.run);
+                self.metrics.note_waiting(None);
+                side.changed.notify_one();
                 super::told::of_run(side, event);
             }
             if let (Some(kind), Some(took)) = (&event.step_kind, event.took) {

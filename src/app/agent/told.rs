@@ -1,41 +1,15 @@
 //! What people are told by events, and the record that calls them.
 
 use super::cluster::ClusterSide;
-use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
 use crate::executor::{self, RunEvent};
-use crate::host::clock;
 use crate::report::audit::{Entry, RecordKind};
-use crate::report::events::Happening;
+use crate::report::events::{Happening, pascal};
 
-/// Of cases: their opening, their end, and that they need a person.
-pub fn of_change(side: &ClusterSide, change: &CaseChange) {
-    let case = &change.case;
-    let id = case.id.map(|id| id.to_string()).unwrap_or_default();
-    let (word, is_warning) = match change.kind {
-        ChangeKind::Opened => ("Opened", true),
-        ChangeKind::Closed(_) => ("Closed", false),
-        ChangeKind::Moved(_) if case.state == CaseState::NeedsHuman => ("NeedsHuman", true),
-        ChangeKind::Moved(_) => return,
-    };
-    side.happened(Happening {
-        at: clock::now(),
-        // One series for each signature: a case that opens and closes all day is one event with a count.
-        reason: format!("{word}{}", pascal(&case.signature)),
-        action: "Diagnose",
-        note: format!("{id} {}: {}", case.signature, case.evidence.join("; ")),
-        is_warning,
-    });
-}
-
-/// Of runs: their beginning and their end.
+/// Of runs: their beginning and their end. A slot bounds how many nodes tell of one, so they are told at once.
 pub fn of_run(side: &ClusterSide, event: &RunEvent) {
     let opening = &event.opening;
     let (word, note, is_warning) = match &event.entry {
-        executor::Entry::Opened { .. } => {
-            // It has its slot: it waits no longer, and must not say so for as long as it mends.
-            side.set_waiting(None);
-            ("RunOpened", format!("holds {}", event.slot), false)
-        }
+        executor::Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
         executor::Entry::Closed { result } => {
             let is_fine = matches!(result, crate::executor::Outcome::Mended);
             ("RunClosed", super::scribe::outcome_text(result), !is_fine)
@@ -51,19 +25,8 @@ pub fn of_run(side: &ClusterSide, event: &RunEvent) {
             event.run, opening.playbook, opening.version, opening.case
         ),
         is_warning,
+        is_common: false,
     });
-}
-
-/// `systemd-reexec` as Kubernetes writes reasons: `SystemdReexec`.
-fn pascal(text: &str) -> String {
-    text.split('-')
-        .flat_map(|word| {
-            let mut letters = word.chars();
-            let first = letters.next().map(|c| c.to_ascii_uppercase());
-            first.into_iter().chain(letters)
-        })
-        .take(100)
-        .collect()
 }
 
 /// The record that calls people to a case; why is in the record of its run's end.

@@ -1,5 +1,9 @@
 //! What was rendered for a name, found again by place: the kernel lists the same names in the
-//! same order on every read, so the next name is nearly always the next entry.
+//! same order on every read, so the next name is nearly always the next entry. Where it is not, an
+//! index tells, and before the next pass the entries are put into the order that was met.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::collectors::error::CollectError;
 use crate::collectors::source::scan::{cut, fields};
@@ -14,14 +18,26 @@ pub struct Known<T> {
     entries: Vec<Entry<T>>,
     next: usize,
     pass: u64,
+    /// Counts the names that were met.
+    meetings: u64,
+    /// Whether this pass met names in another order than that of the entries.
+    is_mixed: bool,
+    /// Where an entry stands, by the hash of its name. Two names with the same hash share the place of the later one.
+    places: HashMap<u64, usize>,
+    hasher: RandomState,
+    /// Entries that were compared with a name, for the test of what a pass costs.
+    #[cfg(test)]
+    compared: usize,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     name: Box<[u8]>,
     thing: T,
-    /// The pass in which the name was last met.
+    /// The pass in which the name was last met by `once`.
     met: u64,
+    /// The number of its last meeting.
+    meeting: u64,
 }
 
 impl<T> Default for Known<T> {
@@ -30,20 +46,33 @@ impl<T> Default for Known<T> {
             entries: Vec::new(),
             next: 0,
             pass: 0,
+            meetings: 0,
+            is_mixed: false,
+            places: HashMap::new(),
+            hasher: RandomState::new(),
+            #[cfg(test)]
+            compared: 0,
         }
     }
 }
 
 impl<T> Known<T> {
     /// Starts again at the first name; call it before each pass over a file.
+    ///
+    /// *Cost*: nothing, but a sort of the names after a pass in another order.
     pub fn rewind(&mut self) {
+        if self.is_mixed {
+            self.entries.sort_unstable_by_key(|entry| entry.meeting);
+            self.index();
+            self.is_mixed = false;
+        }
         self.next = 0;
         self.pass += 1;
     }
 
     /// What is known for `name`, made by `make` when the name is new.
     ///
-    /// *Cost*: one comparison when the order is that of the last pass.
+    /// *Cost*: one comparison when the order is that of the last pass, else a hash of the name.
     pub fn get(&mut self, name: &[u8], make: impl FnOnce(&[u8]) -> T) -> &mut T {
         &mut self.meet(name, make).thing
     }
@@ -59,10 +88,16 @@ impl<T> Known<T> {
 
     fn meet(&mut self, name: &[u8], make: impl FnOnce(&[u8]) -> T) -> &mut Entry<T> {
         let at = self.place(name, make);
+        self.is_mixed |= at < self.next;
         self.next = at + 1;
-        self.entries
+        self.meetings += 1;
+        let meeting = self.meetings;
+        let entry = self
+            .entries
             .get_mut(at)
-            .expect("place() returns the index of an entry that is there")
+            .expect("place() returns the index of an entry that is there");
+        entry.meeting = meeting;
+        entry
     }
 
     /// The name that comes next if the order is that of the last pass.
@@ -83,35 +118,57 @@ impl<T> Known<T> {
     /// Forgets what `keep` does not want.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.entries.retain(|entry| keep(&entry.thing));
+        self.index();
         self.next = 0;
     }
 
     fn place(&mut self, name: &[u8], make: impl FnOnce(&[u8]) -> T) -> usize {
-        if self
-            .entries
-            .get(self.next)
-            .is_some_and(|entry| *entry.name == *name)
-        {
+        if self.is_at(self.next, name) {
             return self.next;
         }
-        if let Some(at) = self.entries.iter().position(|entry| *entry.name == *name) {
-            return at;
+        let hash = self.hasher.hash_one(name);
+        if let Some(&at) = self.places.get(&hash) {
+            if self.is_at(at, name) {
+                return at;
+            }
+            // Another name with the same hash: there is no other way to tell then.
+            if let Some(at) = (0..self.entries.len()).find(|&at| self.is_at(at, name)) {
+                return at;
+            }
         }
         if self.entries.len() >= MAX_KNOWN {
             self.entries.drain(..MAX_KNOWN / 2);
+            self.index();
         }
-        // Inserted where it was met, so that the order stays that of the file.
-        let at = self.next.min(self.entries.len());
-        let met = self.pass.wrapping_sub(1);
-        self.entries.insert(
-            at,
-            Entry {
-                name: Box::from(name),
-                thing: make(name),
-                met,
-            },
-        );
+        let at = self.entries.len();
+        // It belongs where it was met, and gets there before the next pass.
+        self.is_mixed |= self.next < at;
+        self.places.insert(hash, at);
+        self.entries.push(Entry {
+            name: Box::from(name),
+            thing: make(name),
+            met: self.pass.wrapping_sub(1),
+            meeting: 0,
+        });
         at
+    }
+
+    fn is_at(&mut self, at: usize, name: &[u8]) -> bool {
+        #[cfg(test)]
+        {
+            self.compared += 1;
+        }
+        self.entries
+            .get(at)
+            .is_some_and(|entry| *entry.name == *name)
+    }
+
+    /// Makes the index anew, after entries have moved.
+    fn index(&mut self) {
+        self.places.clear();
+        let places = self.entries.iter().enumerate();
+        let places = places.map(|(at, entry)| (self.hasher.hash_one(&*entry.name), at));
+        self.places.extend(places);
     }
 }
 
@@ -180,6 +237,58 @@ mod tests {
             }
         }
         assert_eq!(made, 4);
+    }
+
+    /// The names `from..to` as one pass, and how many entries it compared.
+    fn pass(known: &mut Known<usize>, names: impl Iterator<Item = usize>) -> usize {
+        let before = known.compared;
+        known.rewind();
+        for number in names {
+            assert_eq!(*known.get(&number.to_be_bytes(), |_| number), number);
+        }
+        known.compared - before
+    }
+
+    #[test]
+    fn a_pass_over_new_missing_or_turned_names_is_linear() {
+        const COUNT: usize = 10_000;
+        let mut known = Known::default();
+        for (what, names) in [
+            ("wholly new", (0..COUNT).collect::<Vec<_>>()),
+            ("the same", (0..COUNT).collect()),
+            (
+                "as many new ones in front",
+                (COUNT..2 * COUNT).chain(0..COUNT).collect(),
+            ),
+            ("the first ones gone", (0..COUNT).collect()),
+            ("every second gone", (0..COUNT).step_by(2).collect()),
+            ("backwards", (0..COUNT).rev().collect()),
+            (
+                "shuffled",
+                (0..COUNT).map(|number| number * 7_919 % COUNT).collect(),
+            ),
+        ] {
+            let count = names.len();
+            let compared = pass(&mut known, names.into_iter());
+            assert!(compared <= 2 * count, "{what}: {compared} for {count}");
+        }
+        // An order that stays costs one comparison for each name from the second time on.
+        for order in [(0..COUNT).rev().collect::<Vec<_>>(), (0..COUNT).collect()] {
+            pass(&mut known, order.iter().copied());
+            let compared = pass(&mut known, order.into_iter());
+            assert!(compared <= COUNT + 1, "{compared}");
+        }
+        known.retain(|number| number % 3 == 0);
+        let kept = pass(&mut known, (0..COUNT).step_by(3));
+        assert!(kept <= COUNT / 3 + 3, "{kept}");
+    }
+
+    #[test]
+    fn names_without_end_are_forgotten_and_the_index_stays_right() {
+        let mut known = Known::default();
+        pass(&mut known, 0..3 * super::MAX_KNOWN);
+        assert!(known.iter().count() <= super::MAX_KNOWN);
+        pass(&mut known, (0..3 * super::MAX_KNOWN).rev());
     }
 
     #[test]

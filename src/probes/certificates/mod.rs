@@ -6,12 +6,12 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{Unusable, days_left, earliest_end};
-pub use signals::{DAYS_LEFT, READABLE};
+pub use parse::{Unusable, days_left, earliest_end, share_left};
+pub use signals::{DAYS_LEFT, READABLE, TOKEN_LEFT};
 
 use super::error::ProbeError;
 use super::off_thread::OffThread;
-use super::text_file::{read_bytes, read_error};
+use super::text_file::{read_bytes, read_error, read_text};
 use super::{Probe, ProbeSpec};
 use crate::host::{BoxFuture, Host, clock};
 use crate::signal::{Batch, MissingReason, Subject};
@@ -20,16 +20,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where kubeadm, kubelet and k3s keep them. A file that is not there is not missed.
+/// Where kubelet, kubeadm, k3s, rke2, k0s, GKE and AKS keep them (EKS has kubelet's usual place). A file that is not
+/// there is not missed.
 pub const DEFAULT_PATHS: &[&str] = &[
     "/var/lib/kubelet/pki/kubelet-client-current.pem",
     "/var/lib/kubelet/pki/kubelet-server-current.pem",
     "/var/lib/kubelet/pki/kubelet.crt",
     "/etc/kubernetes/pki",
     "/etc/kubernetes/pki/etcd",
-    "/var/lib/rancher/k3s/agent/client-kubelet.crt",
-    "/var/lib/rancher/k3s/agent/serving-kubelet.crt",
+    "/etc/kubernetes/certs",
+    "/etc/srv/kubernetes/pki",
+    "/var/lib/rancher/k3s/agent",
+    "/var/lib/rancher/k3s/server/tls",
+    "/var/lib/rancher/k3s/server/tls/etcd",
+    "/var/lib/rancher/rke2/agent",
+    "/var/lib/rancher/rke2/server/tls",
+    "/var/lib/rancher/rke2/server/tls/etcd",
+    "/var/lib/k0s/pki",
 ];
+
+/// Kubeconfigs of the same. One that names files or a token in place of certificates is passed over.
+pub const KUBECONFIGS: &[&str] = &[
+    "/etc/kubernetes/kubelet.conf",
+    "/etc/kubernetes/admin.conf",
+    "/etc/kubernetes/super-admin.conf",
+    "/etc/kubernetes/controller-manager.conf",
+    "/etc/kubernetes/scheduler.conf",
+    "/var/lib/kubelet/kubeconfig",
+    "/etc/rancher/k3s/k3s.yaml",
+    "/etc/rancher/rke2/rke2.yaml",
+];
+
+/// Where a pod has its own token; read in this process's own tree and not in the host's.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// What is a certificate in a directory; keys and signing requests lie beside them.
 const EXTENSIONS: &[&str] = &["crt", "pem", "cer"];
@@ -44,7 +67,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     title: "certificates",
     period: Duration::from_secs(300),
     timeout: Duration::from_secs(10),
-    keys: &[&DAYS_LEFT.spec, &READABLE.spec],
+    keys: &[&DAYS_LEFT.spec, &READABLE.spec, &TOKEN_LEFT.spec],
     cost: "0.3 ms with 12 files (least wall time of 12 starts, release build, a busy VM of 2 cores)",
 };
 
@@ -57,9 +80,10 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// A probe of these files, and of the certificates in these directories; of [`DEFAULT_PATHS`] if there are none.
+    /// A probe of these files, and of the certificates in these directories; of
+    /// [`DEFAULT_PATHS`] and [`KUBECONFIGS`] if there are none.
     pub fn new(paths: &[PathBuf]) -> Self {
-        let defaults = DEFAULT_PATHS.iter().map(PathBuf::from);
+        let defaults = DEFAULT_PATHS.iter().chain(KUBECONFIGS).map(PathBuf::from);
         Self {
             off_thread: OffThread::new(),
             is_named: !paths.is_empty(),
@@ -79,7 +103,10 @@ impl Probe for Certificates {
 
     fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
         let (host, paths, is_named) = (host.clone(), Arc::clone(&self.paths), self.is_named);
-        let read = move || read(&host, &paths, is_named, clock::since_1970());
+        let read = move || {
+            let now = clock::since_1970();
+            with_token(read(&host, &paths, is_named, now), Path::new(TOKEN), now)
+        };
         Box::pin(async move { self.off_thread.run(SPEC.title, read).await? })
     }
 }
@@ -104,6 +131,11 @@ fn read(
             Ok(bytes) => bytes,
         };
         let end = earliest_end(&bytes);
+        // Nothing but ends and names leaves this place: a kubeconfig holds a key as well.
+        drop(bytes);
+        if !is_named && end == Err(Unusable::NoCertificate) && is_kubeconfig(&path) {
+            continue;
+        }
         batch.set_for(&READABLE, subject.clone(), end.is_ok());
         match end {
             Ok(end) => batch.set_for(&DAYS_LEFT, subject, days_left(end, now)),
@@ -120,6 +152,35 @@ fn read(
     }
     batch.lists_all(&DAYS_LEFT);
     batch.lists_all(&READABLE);
+    Ok(batch)
+}
+
+fn is_kubeconfig(path: &Path) -> bool {
+    KUBECONFIGS.iter().any(|known| path == Path::new(known))
+}
+
+/// The same with the agent's own token, where it has one. Nothing of the token but its times leaves this place.
+fn with_token(
+    batch: Result<Batch, ProbeError>,
+    token: &Path,
+    now: Duration,
+) -> Result<Batch, ProbeError> {
+    let text = match read_text(token) {
+        Err(ProbeError::Unsupported { .. }) => return batch,
+        text => text,
+    };
+    let mut batch = match batch {
+        Err(ProbeError::Unsupported { .. }) => Batch::of(SPEC.name),
+        batch => batch?,
+    };
+    match text.map(|text| share_left(&text, now)) {
+        Ok(Some(left)) => batch.set(&TOKEN_LEFT, left),
+        Ok(None) => {
+            let why = MissingReason::NotHere("a token that ends".into());
+            batch.missing(&TOKEN_LEFT.spec, why);
+        }
+        Err(error) => batch.missing(&TOKEN_LEFT.spec, error.missing_reason()),
+    }
     Ok(batch)
 }
 

@@ -12,7 +12,7 @@ pub const DAYS_LEFT: Key<f64> = Key::<f64>::new(
     Unit::None,
     MAX_AGE,
     "Days until the first certificate in a file runs out, by this node's wall clock; negative after that.",
-    "notAfter of the certificates of kubelet and static pods (X.509)",
+    "notAfter of the certificates of kubelet and control plane (X.509), in files of their own and in kubeconfigs",
 )
 .per("file");
 
@@ -22,6 +22,15 @@ pub const READABLE: Key<bool> = Key::<bool>::new(
     Unit::None,
     MAX_AGE,
     "Whether a file that should hold certificates can be read and holds at least one.",
-    "the files of kubelet and static pods",
+    "the files of kubelet and control plane",
 )
 .per("file");
+
+/// How much of the life of the agent's own token is left.
+pub const TOKEN_LEFT: Key<f64> = Key::<f64>::new(
+    "agent.token.left",
+    Unit::Ratio,
+    MAX_AGE,
+    "Share of the life of the agent's own token that is left, by this node's wall clock; the kubelet renews it after a day or after four fifths of its life.",
+    "iat and exp of /var/run/secrets/kubernetes.io/serviceaccount/token",
+);

@@ -1,6 +1,6 @@
 //! What certificates say, and what broken ones cost. Real certificates, made by `openssl` of the machine.
 
-use super::{Unusable, days_left, earliest_end, read};
+use super::{Unusable, days_left, earliest_end, read, share_left, with_token};
 use crate::host::{Host, clock};
 use crate::signal::{Batch, Value};
 use std::fs::{create_dir_all, write};
@@ -72,6 +72,103 @@ fn every_cut_and_every_flipped_byte_is_survived() {
         let cut = UTC_TIME.get(..end).expect("ASCII");
         assert!(earliest_end(cut.as_bytes()).is_err(), "cut at {end}");
     }
+}
+
+/// As `base64 -w0` writes it.
+fn base64(text: &str) -> String {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let sign = SIGNS[(bits >> (18 - 6 * place) & 63) as usize];
+            out.push(if place > chunk.len() {
+                '='
+            } else {
+                char::from(sign)
+            });
+        }
+    }
+    out
+}
+
+/// As kubeadm writes it; the key is none.
+fn kubeconfig(client: &str, authority: &str) -> String {
+    format!(
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: https://10.0.0.1:6443\n  name: kubernetes\nkind: Config\nusers:\n- name: kubernetes-admin\n  user:\n    client-certificate-data: {client}\n    client-key-data: U0VDUkVU\n"
+    )
+}
+
+#[test]
+fn certificates_inside_a_kubeconfig_are_read() {
+    let (early, late) = (base64(UTC_TIME), base64(GENERALIZED_TIME));
+    let json = format!("{{\"users\":[{{\"user\":{{\"client-certificate-data\":\"{early}\"}}}}]}}");
+    let quoted = format!("  client-certificate-data: \"{late}\"\n");
+    for (what, text, want) in [
+        (
+            "the client's ends first",
+            kubeconfig(&early, &late),
+            Ok(END),
+        ),
+        (
+            "the authority's ends first",
+            kubeconfig(&late, &early),
+            Ok(END),
+        ),
+        ("JSON on one line", json, Ok(END)),
+        ("quoted", quoted, Ok(LATE_END)),
+        (
+            "a path in place of it",
+            "client-certificate: /a.pem\n".to_owned(),
+            Err(Unusable::NoCertificate),
+        ),
+        (
+            "an empty one",
+            kubeconfig("", &early),
+            Err(Unusable::Garbled),
+        ),
+        (
+            "cut off",
+            kubeconfig(&early[..40], &late),
+            Err(Unusable::Garbled),
+        ),
+        (
+            "another text in base64",
+            kubeconfig("U0VDUkVU", &late),
+            Err(Unusable::Garbled),
+        ),
+    ] {
+        assert_eq!(earliest_end(text.as_bytes()), want, "{what}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_leaves_its_name_and_its_days_behind_and_nothing_else() {
+    let root = machine();
+    let place = root.path().join("etc/kubernetes");
+    let (early, late) = (base64(UTC_TIME), base64(GENERALIZED_TIME));
+    write(place.join("admin.conf"), kubeconfig(&early, &late)).expect("written");
+    // A kubelet's names its certificate, which has a series of its own.
+    write(
+        place.join("kubelet.conf"),
+        "users:\n- user:\n    client-certificate: /a.pem\n",
+    )
+    .expect("written");
+    write(place.join("scheduler.conf"), kubeconfig("x", &late)).expect("written");
+    let paths: Vec<PathBuf> = super::KUBECONFIGS.iter().map(PathBuf::from).collect();
+    let now = END - Duration::from_secs(10 * 86_400);
+    let batch = read(&Host::at(root.path()), &paths, false, now).expect("read");
+    let days = |file: &str| value(&batch, "certificate.days_left", file);
+    assert_eq!(days("/etc/kubernetes/admin.conf"), Ok(Value::Number(10.0)));
+    assert_eq!(days("/etc/kubernetes/scheduler.conf"), Err("unreadable"));
+    assert_eq!(batch.samples.len(), 4);
+    let said = format!("{batch:?}");
+    assert!(
+        !said.contains("SECRET") && !said.contains("U0VDUkVU"),
+        "{said}"
+    );
+    assert!(!said.contains("kubernetes-admin"), "{said}");
 }
 
 fn machine() -> tempfile::TempDir {
@@ -147,4 +244,45 @@ fn a_directory_full_of_files_costs_no_more_than_the_bound() {
     let paths = [PathBuf::from("/etc/kubernetes/pki")];
     let batch = read(&Host::at(root.path()), &paths, true, END).expect("read");
     assert_eq!(batch.samples.len(), 2 * super::MAX_FILES);
+}
+
+/// As the API server makes it, its signature apart.
+fn token(claims: &str) -> String {
+    let url = |text: &str| base64(text).replace('+', "-").replace('/', "_");
+    let part = |text: &str| url(text).trim_end_matches('=').to_owned();
+    format!("{}.{}.SECRET", part("{\"alg\":\"RS256\"}"), part(claims))
+}
+
+#[test]
+fn what_is_left_of_a_token_is_told_and_the_token_is_not() {
+    let at = Duration::from_secs;
+    for (claims, now, left) in [
+        ("{\"iat\":1000,\"exp\":2000}", 1_250, Some(0.75)),
+        (
+            "{\"exp\":2000,\"iat\":1000,\"sub\":\"a?>\"}",
+            2_500,
+            Some(-0.5),
+        ),
+        ("{\"iat\":1000}", 1_000, None),
+        ("{\"iat\":2000,\"exp\":2000}", 1_000, None),
+        ("{\"iat\":\"1\",\"exp\":2000}", 1_000, None),
+        ("no json", 1_000, None),
+    ] {
+        assert_eq!(share_left(&token(claims), at(now)), left, "{claims}");
+    }
+    for broken in ["", ".", "a.b.c", "a.%%.c", "one part"] {
+        assert_eq!(share_left(broken, at(1)), None, "{broken}");
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let place = root.path().join("token");
+    let nothing = || read(&Host::at(root.path()), &[], false, END);
+    let none = with_token(nothing(), &place, END);
+    assert_eq!(none.expect_err("neither").kind(), "unsupported");
+    write(&place, token("{\"iat\":1000,\"exp\":2000}")).expect("written");
+    let batch = with_token(nothing(), &place, at(1_900)).expect("read");
+    assert_eq!(
+        value(&batch, "agent.token.left", ""),
+        Ok(Value::Number(0.1))
+    );
+    assert!(!format!("{batch:?}").contains("SECRET"));
 }

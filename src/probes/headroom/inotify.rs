@@ -3,11 +3,11 @@
 
 use super::parse::{count_watches, free_share, read_effective_user, read_number};
 use super::signals::{INOTIFY_INSTANCES, INOTIFY_WATCHES};
-use crate::host::{BoxFuture, Host};
+use crate::host::Host;
+use crate::probes::ProbeSpec;
 use crate::probes::error::ProbeError;
-use crate::probes::off_thread::OffThread;
+use crate::probes::off_thread::OneRead;
 use crate::probes::text_file::{read_error, read_text};
-use crate::probes::{Probe, ProbeSpec};
 use crate::signal::{Batch, Subject};
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_link};
@@ -33,34 +33,8 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 };
 
 /// Counts inotify instances and watches.
-pub struct Inotify {
-    off_thread: OffThread<Result<Batch, ProbeError>>,
-}
-
-impl Inotify {
-    /// A probe that has read nothing yet.
-    pub fn new() -> Self {
-        Self {
-            off_thread: OffThread::new(),
-        }
-    }
-}
-
-impl Default for Inotify {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Probe for Inotify {
-    fn spec(&self) -> &'static ProbeSpec {
-        &SPEC
-    }
-
-    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
-        let host = host.clone();
-        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await? })
-    }
+pub fn probe() -> OneRead {
+    OneRead::new(&SPEC, read)
 }
 
 /// What one user has.

@@ -12,11 +12,11 @@ pub use parse::{
 };
 pub use signals::{CONNTRACK, FILE_HANDLES, INOTIFY_INSTANCES, INOTIFY_WATCHES, PIDS};
 
+use super::ProbeSpec;
 use super::error::ProbeError;
-use super::off_thread::OffThread;
+use super::off_thread::OneRead;
 use super::text_file::{read_error, read_text};
-use super::{Probe, ProbeSpec};
-use crate::host::{BoxFuture, Host};
+use crate::host::Host;
 use crate::signal::{Batch, Key};
 use std::io;
 use std::time::Duration;
@@ -32,38 +32,12 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 };
 
 /// Reads what is used of the kernel's limits, and the limits.
-pub struct Headroom {
-    off_thread: OffThread<Batch>,
-}
-
-impl Headroom {
-    /// A probe that has read nothing yet.
-    pub fn new() -> Self {
-        Self {
-            off_thread: OffThread::new(),
-        }
-    }
-}
-
-impl Default for Headroom {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Probe for Headroom {
-    fn spec(&self) -> &'static ProbeSpec {
-        &SPEC
-    }
-
-    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
-        let host = host.clone();
-        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await })
-    }
+pub fn probe() -> OneRead {
+    OneRead::new(&SPEC, read)
 }
 
 /// Each limit by itself: one that cannot be read leaves the others.
-fn read(host: &Host) -> Batch {
+fn read(host: &Host) -> Result<Batch, ProbeError> {
     let mut batch = Batch::of(SPEC.name);
     let mut put = |key: &Key<f64>, share: Result<f64, ProbeError>| match share {
         Ok(share) => batch.set(key, share),
@@ -72,7 +46,7 @@ fn read(host: &Host) -> Batch {
     put(&CONNTRACK, conntrack(host));
     put(&FILE_HANDLES, file_handles(host));
     put(&PIDS, pids(host));
-    batch
+    Ok(batch)
 }
 
 fn conntrack(host: &Host) -> Result<f64, ProbeError> {

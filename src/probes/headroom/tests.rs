@@ -45,7 +45,7 @@ fn machine() -> tempfile::TempDir {
 #[test]
 fn shares_are_of_the_smaller_limit() {
     let root = machine();
-    let batch = read(&Host::at(root.path()));
+    let batch = read(&Host::at(root.path())).expect("read");
     assert_eq!(number(&batch, "headroom.conntrack", ""), Ok(0.25));
     assert_eq!(number(&batch, "headroom.file_handles", ""), Ok(0.75));
     assert_eq!(number(&batch, "headroom.pids", ""), Ok(0.75));
@@ -57,7 +57,7 @@ fn a_limit_that_cannot_be_read_leaves_the_others() {
     std::fs::remove_file(root.path().join("proc/sys/net/netfilter/nf_conntrack_max"))
         .expect("removed");
     put(root.path(), "proc/loadavg", "\u{0}\u{1}garbled");
-    let batch = read(&Host::at(root.path()));
+    let batch = read(&Host::at(root.path())).expect("read");
     assert_eq!(number(&batch, "headroom.conntrack", ""), Err("not-here"));
     assert_eq!(number(&batch, "headroom.pids", ""), Err("probe-failed"));
     assert_eq!(number(&batch, "headroom.file_handles", ""), Ok(0.75));
@@ -104,6 +104,6 @@ fn an_instance_of_this_process_is_found() {
         let share = number(&batch, key, &user).expect("a share");
         assert!(share < 1.0 && share > 0.0, "{key} {share}");
     }
-    let live = read(&Host::at("/"));
+    let live = read(&Host::at("/")).expect("read");
     assert!(number(&live, "headroom.pids", "").is_ok_and(|share| share > 0.0 && share < 1.0));
 }

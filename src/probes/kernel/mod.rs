@@ -7,11 +7,11 @@ mod sources;
 pub use parse::{Assignment, declared, is_same, path_of, read_assignments};
 pub use signals::{DECLARED_IN, MATCHES, VALUE, WANTED};
 
+use super::ProbeSpec;
 use super::error::ProbeError;
-use super::off_thread::OffThread;
+use super::off_thread::OneRead;
 use super::text_file::read_text;
-use super::{Probe, ProbeSpec};
-use crate::host::{BoxFuture, Host};
+use crate::host::Host;
 use crate::signal::{Batch, Subject};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,34 +44,8 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 };
 
 /// Reads sysctl.d and the settings that it declares.
-pub struct KernelSettings {
-    off_thread: OffThread<Result<Batch, ProbeError>>,
-}
-
-impl KernelSettings {
-    /// A probe that has read nothing yet.
-    pub fn new() -> Self {
-        Self {
-            off_thread: OffThread::new(),
-        }
-    }
-}
-
-impl Default for KernelSettings {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Probe for KernelSettings {
-    fn spec(&self) -> &'static ProbeSpec {
-        &SPEC
-    }
-
-    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
-        let host = host.clone();
-        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await? })
-    }
+pub fn probe() -> OneRead {
+    OneRead::new(&SPEC, read)
 }
 
 fn read(host: &Host) -> Result<Batch, ProbeError> {

@@ -20,6 +20,8 @@ pub(super) enum Health {
     Bad(String),
     /// Nothing listens there.
     NobodyThere,
+    /// The kubelet was told to have none.
+    SwitchedOff,
     /// Our own trouble: no descriptor, no buffer.
     CannotTell(String),
 }

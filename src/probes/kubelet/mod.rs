@@ -6,13 +6,18 @@
 //! | `signals` | the keys |
 //! | `healthz` | the health check |
 //! | `pods` | which pods have no cgroup yet |
+//! | `setup` | which kubelet this is, and where its places are |
+//! | `told` | what it was told, pure |
 //! | `waiting` | for how long, pure |
 
 mod healthz;
 mod pods;
+mod setup;
 mod signals;
+mod told;
 mod waiting;
 
+pub(super) use setup::{Finder, Setup};
 pub use signals::{
     HEALTHZ_ERROR, HEALTHZ_LATENCY, HEALTHZ_OK, PODS, PODS_WAITING, PODS_WAITING_OLDEST,
 };
@@ -24,18 +29,9 @@ use crate::host::{BoxFuture, Deadline, Host, clock};
 use crate::signal::{Batch, MissingReason, Subject, Uptime};
 use healthz::Health;
 use pods::Pods;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use waiting::Waiting;
-
-/// The unit that people restart. Where the kubelet is part of another program (k3s), the subject is the same and
-/// systemd knows no such unit, so nothing restarts it.
-const UNIT: &str = "kubelet.service";
-
-/// `healthzBindAddress` and `healthzPort` of a kubelet that was not told otherwise. In its pod the agent is on the host's
-/// network.
-const HEALTHZ: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10_248);
 
 /// How long the health check is waited for. A healthy kubelet answers within 2 ms, a loaded one within a second.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -59,7 +55,7 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 
 /// Asks the kubelet, and looks at what it does.
 pub struct Kubelet {
-    address: SocketAddr,
+    finder: Finder,
     off_thread: OffThread<Result<Option<Pods>, ProbeError>>,
     waiting: Waiting,
     /// It answered once, so that nobody there is news.
@@ -68,6 +64,7 @@ pub struct Kubelet {
 
 /// Everything that one run saw.
 struct Sight {
+    setup: Arc<Setup>,
     health: Health,
     latency: Duration,
     pods: Result<Option<Pods>, ProbeError>,
@@ -76,12 +73,12 @@ struct Sight {
 impl Kubelet {
     /// A probe that has asked nobody yet.
     pub fn new() -> Self {
-        Self::at(HEALTHZ)
+        Self::with(Finder::new())
     }
 
-    fn at(address: SocketAddr) -> Self {
+    fn with(finder: Finder) -> Self {
         Self {
-            address,
+            finder,
             off_thread: OffThread::new(),
             waiting: Waiting::default(),
             was_there: false,
@@ -89,22 +86,27 @@ impl Kubelet {
     }
 
     async fn look(&mut self, host: &Host) -> Sight {
-        let place = host.clone();
         let deadline = Deadline::after(DEADLINE);
+        let setup = self.finder.setup(host, deadline).await;
+        let (place, home) = (host.clone(), setup.home.clone());
         let (health, pods) = tokio::join!(
             async {
-                let health = healthz::ask(self.address, deadline).await;
+                let health = match setup.healthz {
+                    Some(address) => healthz::ask(address, deadline).await,
+                    None => Health::SwitchedOff,
+                };
                 (health, clock::now().uptime.since(deadline.began()))
             },
             deadline.bound(
                 self.off_thread
-                    .run("the kubelet's pods", move || pods::read(&place))
+                    .run("the kubelet's pods", move || pods::read(&place, &home))
             )
         );
         let late = || ProbeError::Late {
             what: "the kubelet's pods".to_owned(),
         };
         Sight {
+            setup,
             health: health.0,
             latency: health.1,
             pods: pods.unwrap_or_else(|_elapsed| Err(late())).flatten(),
@@ -113,11 +115,11 @@ impl Kubelet {
 
     fn report(&mut self, now: Uptime, sight: Sight) -> Batch {
         let mut batch = Batch::of(SPEC.name);
-        let is_mute = sight.health == Health::NobodyThere;
+        let is_mute = matches!(sight.health, Health::NobodyThere | Health::SwitchedOff);
         self.was_there |= !is_mute;
         if self.was_there || !matches!(sight.pods, Ok(None)) {
             self.report_health(&mut batch, &sight);
-            self.report_pods(&mut batch, now, sight.pods);
+            self.report_pods(&mut batch, now, sight);
         }
         batch.lists_all(&HEALTHZ_OK);
         batch.lists_all(&HEALTHZ_LATENCY);
@@ -129,7 +131,7 @@ impl Kubelet {
     }
 
     fn report_health(&self, batch: &mut Batch, sight: &Sight) {
-        let unit = Subject::named(UNIT);
+        let unit = Subject::named(&sight.setup.subject);
         let missing = match &sight.health {
             Health::Ok => {
                 batch.set_for(&HEALTHZ_OK, unit.clone(), true);
@@ -139,9 +141,16 @@ impl Kubelet {
             }
             Health::Bad(kind) => Ok(kind.as_str()),
             Health::NobodyThere if self.was_there => Ok("refused"),
-            // It may keep its health check on another port, or on none.
-            Health::NobodyThere => Err(MissingReason::NotHere(
-                format!("a kubelet's health check on {}", self.address).into(),
+            // Where no process tells, it may be on another port.
+            Health::NobodyThere => {
+                let place = sight.setup.healthz.map(|address| address.to_string());
+                let place = place.unwrap_or_default();
+                Err(MissingReason::NotHere(
+                    format!("a kubelet's health check on {place}").into(),
+                ))
+            }
+            Health::SwitchedOff => Err(MissingReason::NotHere(
+                "the kubelet's health check, which is switched off (healthzPort: 0)".into(),
             )),
             Health::CannotTell(why) => Err(MissingReason::ProbeFailed(why.as_str().into())),
         };
@@ -160,14 +169,9 @@ impl Kubelet {
         batch.missing_for(&HEALTHZ_LATENCY.spec, unit, no_latency);
     }
 
-    fn report_pods(
-        &mut self,
-        batch: &mut Batch,
-        now: Uptime,
-        pods: Result<Option<Pods>, ProbeError>,
-    ) {
-        let unit = Subject::named(UNIT);
-        let reason = match pods {
+    fn report_pods(&mut self, batch: &mut Batch, now: Uptime, sight: Sight) {
+        let unit = Subject::named(&sight.setup.subject);
+        let reason = match sight.pods {
             Ok(Some(pods)) => {
                 let waits = self.waiting.note(now, &pods.without_cgroup);
                 let count = i64::try_from(pods.count).unwrap_or(i64::MAX);
@@ -176,7 +180,10 @@ impl Kubelet {
                 batch.set_for(&PODS_WAITING_OLDEST, unit, waits.oldest);
                 return;
             }
-            Ok(None) => MissingReason::NotHere("the kubelet's home is not /var/lib/kubelet".into()),
+            Ok(None) => {
+                let home = sight.setup.home.display();
+                MissingReason::NotHere(format!("the kubelet's home {home}").into())
+            }
             Err(error) => error.missing_reason(),
         };
         for spec in [&PODS.spec, &PODS_WAITING.spec, &PODS_WAITING_OLDEST.spec] {
@@ -209,21 +216,26 @@ mod tests {
     use super::*;
     use crate::signal::Value;
 
-    fn nobody() -> SocketAddr {
+    /// A kubelet whose health check is where nobody listens.
+    fn nobody() -> Finder {
         let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        server.local_addr().expect("an address")
+        let healthz = Some(server.local_addr().expect("an address"));
+        Finder::fixed(Setup {
+            healthz,
+            ..Setup::default()
+        })
     }
 
     fn value(batch: &Batch, key: &str) -> Option<Result<Value, &'static str>> {
         let sample = batch.samples.iter().find(|sample| sample.key == key)?;
-        assert_eq!(sample.subject.as_str(), UNIT);
+        assert_eq!(sample.subject.as_str(), "kubelet.service");
         Some(sample.value.clone().map_err(|reason| reason.kind()))
     }
 
     #[tokio::test]
     async fn a_machine_without_a_kubelet_is_silence() {
         let root = tempfile::tempdir().expect("a directory");
-        let mut probe = Kubelet::at(nobody());
+        let mut probe = Kubelet::with(nobody());
         let batch = probe.collect(&Host::at(root.path())).await.expect("a look");
         assert!(batch.samples.is_empty(), "{batch:?}");
         assert_eq!(batch.complete.len(), SPEC.keys.len());
@@ -234,7 +246,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let pod = root.path().join("var/lib/kubelet/pods/p/containers/c");
         std::fs::create_dir_all(pod).expect("made");
-        let mut probe = Kubelet::at(nobody());
+        let mut probe = Kubelet::with(nobody());
         let batch = probe.collect(&Host::at(root.path())).await.expect("a look");
         assert_eq!(value(&batch, "kubelet.pods"), Some(Ok(Value::Integer(1))));
         assert_eq!(value(&batch, "kubelet.healthz.ok"), Some(Err("not-here")));
@@ -242,8 +254,9 @@ mod tests {
 
     #[test]
     fn a_kubelet_that_answered_once_and_is_gone_is_not_healthy() {
-        let mut probe = Kubelet::at(nobody());
+        let mut probe = Kubelet::with(nobody());
         let sight = |health| Sight {
+            setup: Arc::default(),
             health,
             latency: Duration::from_millis(2),
             pods: Ok(Some(Pods::default())),
@@ -262,6 +275,7 @@ mod tests {
                 Err("probe-failed"),
                 Err("probe-failed"),
             ),
+            (Health::SwitchedOff, Err("not-here"), Err("not-here")),
         ] {
             let batch = probe.report(Uptime::default(), sight(health.clone()));
             let expected = Some(ok.map(Value::Bool));

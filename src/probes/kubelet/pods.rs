@@ -15,9 +15,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where a kubelet lives unless it was told otherwise.
-const HOME: &str = "/var/lib/kubelet";
-
 /// The kubelet's own limit is 110 pods unless configured; ended ones keep their directories for a while.
 const MAX_PODS: usize = 2_048;
 
@@ -39,12 +36,12 @@ pub(super) struct Pods {
     pub without_cgroup: BTreeSet<Arc<str>>,
 }
 
-/// The kubelet's pods; `None` on a machine without a kubelet.
+/// The pods of the kubelet that lives at `home`; `None` on a machine without one.
 ///
 /// # Errors
 /// The directory or the cgroups cannot be read, or pods have no cgroups here.
-pub(super) fn read(host: &Host) -> Result<Option<Pods>, ProbeError> {
-    let home = host.path(HOME);
+pub(super) fn read(host: &Host, home: &Path) -> Result<Option<Pods>, ProbeError> {
+    let home = host.path(home);
     if !home.is_dir() {
         return Ok(None);
     }
@@ -170,6 +167,10 @@ fn children(parent: &Path, left: &mut usize) -> Result<Vec<(String, PathBuf)>, P
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pods_of(host: &Host) -> Result<Option<Pods>, ProbeError> {
+        read(host, Path::new("/var/lib/kubelet"))
+    }
     use std::fs::{create_dir_all, write};
 
     const A: &str = "0a1b2c3d-1111-2222-3333-444455556666";
@@ -245,7 +246,7 @@ mod tests {
                     write(root.path().join("sys/fs/cgroup/cgroup.controllers"), "cpu")
                         .expect("written");
                 }
-                let pods = read(&host).expect("read").expect("a kubelet");
+                let pods = pods_of(&host).expect("read").expect("a kubelet");
                 assert_eq!(pods.count, 1);
                 assert_eq!(
                     pods.without_cgroup.contains(A),
@@ -260,16 +261,16 @@ mod tests {
     fn a_static_pod_is_known_by_its_hash() {
         let slice = "sys/fs/cgroup/systemd/kubepods.slice/kubepods-pod{S}.slice";
         let (_root, host) = machine(&["var/lib/kubelet/pods/{S}", slice]);
-        let pods = read(&host).expect("read").expect("a kubelet");
+        let pods = pods_of(&host).expect("read").expect("a kubelet");
         assert_eq!((pods.count, pods.without_cgroup.len()), (1, 0));
     }
 
     #[test]
     fn without_a_kubelet_there_is_nothing_and_without_pods_nothing_waits() {
         let (_root, host) = machine(&["var/lib"]);
-        assert_eq!(read(&host).expect("read"), None);
+        assert_eq!(pods_of(&host).expect("read"), None);
         let (_root, host) = machine(&["var/lib/kubelet"]);
-        assert_eq!(read(&host).expect("read"), Some(Pods::default()));
+        assert_eq!(pods_of(&host).expect("read"), Some(Pods::default()));
     }
 
     #[test]
@@ -278,6 +279,9 @@ mod tests {
             "var/lib/kubelet/pods/{A}",
             "sys/fs/cgroup/systemd/system.slice",
         ]);
-        assert_eq!(read(&host).expect_err("no kubepods").kind(), "unsupported");
+        assert_eq!(
+            pods_of(&host).expect_err("no kubepods").kind(),
+            "unsupported"
+        );
     }
 }

@@ -13,7 +13,7 @@ pub const HEALTHZ_OK: Key<bool> = Key::<bool>::new(
     Unit::None,
     MAX_AGE,
     "The kubelet answers its health check with ok.",
-    "GET http://127.0.0.1:10248/healthz",
+    "GET /healthz where the kubelet was told to answer, else http://127.0.0.1:10248/healthz",
 )
 .per("unit");
 
@@ -23,7 +23,7 @@ pub const HEALTHZ_LATENCY: Key<Duration> = Key::<Duration>::new(
     Unit::Seconds,
     MAX_AGE,
     "Time until the kubelet answered its health check, connecting included.",
-    "GET http://127.0.0.1:10248/healthz",
+    "GET /healthz where the kubelet was told to answer, else http://127.0.0.1:10248/healthz",
 )
 .per("unit");
 
@@ -33,7 +33,7 @@ pub const HEALTHZ_ERROR: Key<Arc<str>> = Key::<Arc<str>>::new(
     Unit::None,
     MAX_AGE,
     "Why the kubelet's health check is not ok (refused, late, closed, status-500 ...); empty where it is.",
-    "GET http://127.0.0.1:10248/healthz",
+    "GET /healthz where the kubelet was told to answer, else http://127.0.0.1:10248/healthz",
 )
 .per("unit");
 
@@ -43,7 +43,7 @@ pub const PODS: Key<i64> = Key::<i64>::new(
     Unit::None,
     MAX_AGE,
     "Pods that the kubelet keeps a directory for, ended ones that are not yet removed included.",
-    "/var/lib/kubelet/pods",
+    "pods in the kubelet's home (--root-dir), else /var/lib/kubelet/pods",
 )
 .per("unit");
 
@@ -53,7 +53,7 @@ pub const PODS_WAITING: Key<i64> = Key::<i64>::new(
     Unit::None,
     MAX_AGE,
     "Pods that the kubelet took on and that have neither a cgroup nor a container after 15 s; those that wait for more than an hour are left out, as leftovers of an earlier kubelet look the same.",
-    "/var/lib/kubelet/pods/*/containers and the cgroups below kubepods",
+    "pods/*/containers in the kubelet's home and the cgroups below kubepods",
 )
 .per("unit");
 
@@ -63,6 +63,6 @@ pub const PODS_WAITING_OLDEST: Key<Duration> = Key::<Duration>::new(
     Unit::Seconds,
     MAX_AGE,
     "How long the agent has seen the pod that waits longest for its cgroup do so; 0 where none waits.",
-    "/var/lib/kubelet/pods/*/containers and the cgroups below kubepods",
+    "pods/*/containers in the kubelet's home and the cgroups below kubepods",
 )
 .per("unit");

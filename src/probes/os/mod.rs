@@ -6,11 +6,11 @@ mod signals;
 pub use parse::OsRelease;
 pub use signals::{BOOT_ID, HOSTNAME, ID, ID_LIKE, KERNEL, PRETTY, VERSION_ID};
 
+use super::ProbeSpec;
 use super::error::ProbeError;
-use super::off_thread::OffThread;
+use super::off_thread::OneRead;
 use super::text_file::read_text;
-use super::{Probe, ProbeSpec};
-use crate::host::{BoxFuture, Host};
+use crate::host::Host;
 use crate::signal::{Batch, Key, MissingReason};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,34 +34,8 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 };
 
 /// Reads os-release and three files of `/proc`.
-pub struct OperatingSystem {
-    off_thread: OffThread<Result<Batch, ProbeError>>,
-}
-
-impl OperatingSystem {
-    /// A probe that has read nothing yet.
-    pub fn new() -> Self {
-        Self {
-            off_thread: OffThread::new(),
-        }
-    }
-}
-
-impl Default for OperatingSystem {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Probe for OperatingSystem {
-    fn spec(&self) -> &'static ProbeSpec {
-        &SPEC
-    }
-
-    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
-        let host = host.clone();
-        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await? })
-    }
+pub fn probe() -> OneRead {
+    OneRead::new(&SPEC, read)
 }
 
 /// The machine's os-release: `/etc` before `/usr/lib`, as the format asks.

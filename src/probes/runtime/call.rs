@@ -82,6 +82,15 @@ pub(super) async fn call<const N: usize>(
     deadline.bound(talk(socket, methods)).await?
 }
 
+/// Whether somebody listens on a socket; `None` where there is none. One that cannot be used is for a call to tell.
+pub(super) async fn takes_calls(socket: &Path) -> Option<bool> {
+    match UnixStream::connect(socket).await.map_err(connect_error) {
+        Err(CallError::NoSocket) => None,
+        Err(CallError::Refused) => Some(false),
+        Ok(_) | Err(_) => Some(true),
+    }
+}
+
 async fn talk<const N: usize>(
     socket: &Path,
     methods: [&str; N],

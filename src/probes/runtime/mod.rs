@@ -16,6 +16,7 @@ mod tests;
 pub use signals::{ANSWERS, DEADLINE, ERROR, LATENCY, NETWORK_READY, READY, VERSION};
 
 use super::error::ProbeError;
+use super::kubelet::{Finder, Setup};
 use super::{Probe, ProbeSpec};
 use crate::host::{BoxFuture, Deadline, Host, clock};
 use crate::signal::{Batch, Key, MissingReason, Subject, ValueType};
@@ -24,11 +25,17 @@ use parse::{Status, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Sockets of the runtimes that are a unit of their own, in the order in which they are looked for, and that unit.
-const RUNTIMES: [(&str, &str); 3] = [
-    ("/run/containerd/containerd.sock", "containerd.service"),
-    ("/run/crio/crio.sock", "crio.service"),
-    ("/run/cri-dockerd.sock", "cri-docker.service"),
+/// Known sockets, in the order in which they are looked for where nobody says which one the kubelet uses, and the unit of
+/// the runtime behind it; none where the runtime is a part of another program, which nobody restarts for it.
+const PLACES: [(&str, Option<&str>); 4] = [
+    (
+        "/run/containerd/containerd.sock",
+        Some("containerd.service"),
+    ),
+    ("/run/crio/crio.sock", Some("crio.service")),
+    ("/run/cri-dockerd.sock", Some("cri-docker.service")),
+    // k3s and rke2.
+    ("/run/k3s/containerd/containerd.sock", None),
 ];
 
 /// What is asked; containerd before 1.6 and cri-o before 1.20 know only the second.
@@ -67,8 +74,32 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 /// Asks the runtime for signs of life.
 pub struct Runtime {
     wait: Duration,
+    finder: Finder,
     /// The one that answered last: its silence is news, that of a socket which somebody left behind is none.
-    known: Option<usize>,
+    known: Option<Place>,
+}
+
+/// A socket, and the subject of its signals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    socket: String,
+    subject: String,
+}
+
+impl Place {
+    /// `part_of`: the program that this machine's kubelet is a part of.
+    fn of(socket: &str, part_of: Option<&str>) -> Place {
+        let unit = PLACES.iter().find(|(known, _)| *known == socket);
+        let subject = match unit {
+            Some((_, Some(unit))) => (*unit).to_owned(),
+            Some((_, None)) => format!("containerd in {}", part_of.unwrap_or("k3s or rke2")),
+            None => format!("runtime at {socket}"),
+        };
+        Place {
+            socket: socket.to_owned(),
+            subject,
+        }
+    }
 }
 
 /// What came of one question.
@@ -81,37 +112,34 @@ impl Runtime {
     }
 
     fn with_patience(wait: Duration) -> Self {
-        Self { wait, known: None }
+        Self {
+            wait,
+            finder: Finder::new(),
+            known: None,
+        }
     }
 
     async fn look(&mut self, host: &Host) -> Batch {
         let mut batch = Batch::of(SPEC.name);
         let deadline = Deadline::after(self.wait);
-        let mut refused = None;
-        for (index, (socket, unit)) in RUNTIMES.iter().enumerate() {
-            if self.known.is_some_and(|known| known != index) {
-                continue;
-            }
-            let answers = ask(host, socket, deadline).await;
-            let is_known = self.known.is_some();
-            match &answers {
-                Err(CallError::NoSocket) if !is_known => continue,
-                Err(CallError::Refused) if !is_known => {
-                    refused.get_or_insert(*unit);
-                    continue;
+        let setup = self.finder.setup(host, deadline).await;
+        match self.choose(host, &setup).await {
+            Choice::Nobody => {}
+            Choice::One(place) => {
+                let answers = ask(host, &place.socket, deadline).await;
+                report(&mut batch, &place.subject, self.wait, deadline, &answers);
+                if answers.is_ok() {
+                    self.known = Some(place);
                 }
-                Err(_) => {}
-                Ok(_) => self.known = Some(index),
             }
-            refused = None;
-            report(&mut batch, unit, self.wait, deadline, &answers);
-            break;
-        }
-        if let Some(unit) = refused {
-            for spec in SPEC.keys {
-                let why = "nobody listens on the runtime's socket, and nobody did before";
-                let reason = MissingReason::NotHere(why.into());
-                batch.missing_for(spec, Subject::named(unit), reason);
+            Choice::None(places, why) => {
+                for (place, spec) in places
+                    .iter()
+                    .flat_map(|place| SPEC.keys.iter().map(move |spec| (place, spec)))
+                {
+                    let reason = MissingReason::NotHere(Arc::clone(&why));
+                    batch.missing_for(spec, Subject::named(&place.subject), reason);
+                }
             }
         }
         batch.lists_all(&ANSWERS);
@@ -123,6 +151,59 @@ impl Runtime {
         batch.lists_all(&VERSION);
         batch
     }
+
+    /// The one that the kubelet was told; else the one that answered before; else the only one that takes calls.
+    async fn choose(&mut self, host: &Host, setup: &Setup) -> Choice {
+        let part_of = setup.part_of.as_deref();
+        let told = setup
+            .runtime
+            .as_deref()
+            .map(|socket| Place::of(socket, part_of));
+        self.known = self
+            .known
+            .take()
+            .filter(|known| told.as_ref().is_none_or(|told| told == known));
+        if let Some(known) = &self.known {
+            return Choice::One(known.clone());
+        }
+        let known = || PLACES.iter().map(|(socket, _)| Place::of(socket, part_of));
+        let mut open = Vec::new();
+        let mut refused = Vec::new();
+        for place in told.map_or_else(|| known().collect(), |told| vec![told]) {
+            match call::takes_calls(&host.path(&place.socket)).await {
+                Some(true) => open.push(place),
+                Some(false) => refused.push(place),
+                None => {}
+            }
+        }
+        refused.truncate(1);
+        match open.len() {
+            0 if refused.is_empty() => Choice::Nobody,
+            0 => Choice::None(
+                refused,
+                Arc::from("nobody listens on the runtime's socket, and nobody did before"),
+            ),
+            1 => open.pop().map_or(Choice::Nobody, Choice::One),
+            _ => {
+                let names: Vec<&str> = open.iter().map(|place| place.subject.as_str()).collect();
+                let why = format!(
+                    "{} take calls, and nothing says which one the kubelet uses; name it by containerRuntimeEndpoint in the kubelet's configuration",
+                    names.join(" and ")
+                );
+                Choice::None(open, Arc::from(why))
+            }
+        }
+    }
+}
+
+/// Whom to ask.
+enum Choice {
+    /// There is no runtime here.
+    Nobody,
+    /// This one.
+    One(Place),
+    /// Nobody can be asked at these places, and why.
+    None(Vec<Place>, Arc<str>),
 }
 
 impl Default for Runtime {

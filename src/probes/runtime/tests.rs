@@ -24,7 +24,7 @@ enum Manner {
 }
 
 fn listen(root: &Path, index: usize) -> UnixListener {
-    let path = root.join(RUNTIMES[index].0.trim_start_matches('/'));
+    let path = root.join(PLACES[index].0.trim_start_matches('/'));
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
     std::fs::remove_file(&path).ok();
     UnixListener::bind(path).expect("a socket")
@@ -42,7 +42,10 @@ async fn serve(listener: &UnixListener, manner: Manner) {
 }
 
 async fn serve_one(stream: UnixStream, manner: Manner) {
-    let mut connection = h2::server::handshake(stream).await.expect("a client");
+    // The first connection of a probe that knows nobody yet says nothing: it looks who listens.
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let path = request.uri().path().to_owned();
         let is_new = path.starts_with("/runtime.v1.RuntimeService/");
@@ -207,5 +210,78 @@ async fn a_socket_that_somebody_left_behind_is_no_silent_runtime() {
     assert_eq!(
         gone,
         Some(("crio.service".to_owned(), Ok(Value::Bool(false))))
+    );
+}
+
+/// A probe whose kubelet was told this socket, and is a part of this program.
+fn told(runtime: Option<&str>, part_of: Option<&str>) -> Runtime {
+    let mut probe = Runtime::new();
+    probe.finder = Finder::fixed(Setup {
+        runtime: runtime.map(str::to_owned),
+        part_of: part_of.map(Arc::from),
+        ..Setup::default()
+    });
+    probe
+}
+
+#[tokio::test]
+async fn of_two_runtimes_the_one_that_the_kubelet_uses_is_asked() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (docker, crio) = (listen(root.path(), 0), listen(root.path(), 1));
+    let mut probe = told(Some("/run/crio/crio.sock"), None);
+    let batch = look(&mut probe, root.path(), &crio, Manner::Well).await;
+    let answers = ("crio.service".to_owned(), Ok(Value::Bool(true)));
+    assert_eq!(value(&batch, "runtime.answers"), Some(answers));
+
+    // Nothing says which one it is: neither counts, and both say so.
+    let mut probe = told(None, None);
+    let batch = look(&mut probe, root.path(), &docker, Manner::Well).await;
+    let answers = batch
+        .samples
+        .iter()
+        .filter(|sample| sample.key == "runtime.answers");
+    let said: Vec<String> = answers
+        .map(|sample| {
+            let why = sample.value.as_ref().expect_err("missing").to_string();
+            assert!(why.contains("containerd.service and crio.service"), "{why}");
+            sample.subject.as_str().to_owned()
+        })
+        .collect();
+    assert_eq!(said, ["containerd.service", "crio.service"]);
+
+    // The kubelet is moved to the other one: the first one's silence is none of this node's then.
+    let mut probe = told(Some("/run/crio/crio.sock"), None);
+    look(&mut probe, root.path(), &crio, Manner::Well).await;
+    let place = probe.known.clone().expect("known");
+    let setup = Setup {
+        runtime: Some("/run/containerd/containerd.sock".to_owned()),
+        ..Setup::default()
+    };
+    probe.finder = Finder::fixed(setup);
+    let batch = look(&mut probe, root.path(), &docker, Manner::Well).await;
+    let answers = ("containerd.service".to_owned(), Ok(Value::Bool(true)));
+    assert_eq!(value(&batch, "runtime.answers"), Some(answers));
+    assert_ne!(probe.known, Some(place));
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_a_part_of_another_program_has_a_subject_that_is_no_unit() {
+    for (part_of, subject) in [
+        (Some("k3s-agent.service"), "containerd in k3s-agent.service"),
+        (None, "containerd in k3s or rke2"),
+    ] {
+        let root = tempfile::tempdir().expect("a directory");
+        let inside = listen(root.path(), 3);
+        let mut probe = told(
+            part_of.map(|_| "/run/k3s/containerd/containerd.sock"),
+            part_of,
+        );
+        let batch = look(&mut probe, root.path(), &inside, Manner::Well).await;
+        let answers = (subject.to_owned(), Ok(Value::Bool(true)));
+        assert_eq!(value(&batch, "runtime.answers"), Some(answers));
+    }
+    assert_eq!(
+        Place::of("/run/k0s/containerd.sock", None).subject,
+        "runtime at /run/k0s/containerd.sock"
     );
 }

@@ -7,11 +7,11 @@ mod signals;
 pub use parse::{Pressure, read_pressure};
 pub use signals::{CPU_WAITING, IO_STALLED, IO_WAITING, MEMORY_STALLED, MEMORY_WAITING};
 
+use super::ProbeSpec;
 use super::error::ProbeError;
-use super::off_thread::OffThread;
+use super::off_thread::OneRead;
 use super::text_file::{read_error, read_text};
-use super::{Probe, ProbeSpec};
-use crate::host::{BoxFuture, Host};
+use crate::host::Host;
 use crate::signal::{Batch, Key, MissingReason, Subject};
 use std::fs::read_dir;
 use std::path::{Path, PathBuf};
@@ -70,34 +70,8 @@ pub static SPEC: ProbeSpec = ProbeSpec {
 };
 
 /// Reads the pressure in slices.
-pub struct Slices {
-    off_thread: OffThread<Result<Batch, ProbeError>>,
-}
-
-impl Slices {
-    /// A probe that has read nothing yet.
-    pub fn new() -> Self {
-        Self {
-            off_thread: OffThread::new(),
-        }
-    }
-}
-
-impl Default for Slices {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Probe for Slices {
-    fn spec(&self) -> &'static ProbeSpec {
-        &SPEC
-    }
-
-    fn collect<'a>(&'a mut self, host: &'a Host) -> BoxFuture<'a, Result<Batch, ProbeError>> {
-        let host = host.clone();
-        Box::pin(async move { self.off_thread.run(SPEC.title, move || read(&host)).await? })
-    }
+pub fn probe() -> OneRead {
+    OneRead::new(&SPEC, read)
 }
 
 fn read(host: &Host) -> Result<Batch, ProbeError> {

@@ -129,7 +129,7 @@ const CASES: &[Case] = &[
                 json!({ "metadata": { "annotations": { "nodemend.io/state": "healthy" } } });
             s.plane
                 .token_caller(&unbound(s))
-                .patch(&s.own.node_path(), &patch)
+                .patch(&format!("{}/status", s.own.node_path()), &patch)
         },
     ),
     (

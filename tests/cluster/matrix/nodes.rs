@@ -10,9 +10,6 @@ use crate::fleet::Agent;
 const OWN: &str = "its own Node only";
 const NOTES: &str = "of the annotations an agent writes";
 const META: &str = "labels, owners and finalizers";
-const SPEC: &str = "of spec an agent writes";
-const CORDON: &str = "a cordon of somebody else stays";
-const TAINT: &str = "only taints whose key begins with nodemend.io/";
 const CONDITION: &str = "an agent writes only the conditions";
 const STATUS: &str = "of status an agent writes conditions only";
 
@@ -21,24 +18,65 @@ fn an_agent_writes_its_own_fields_of_its_own_node_only() {
     let scene = Scene::new("nodes");
     run(&scene, METADATA_AND_SPEC);
     run(&scene, STATUS_CASES);
-    status_beside_the_status_resource_changes_nothing(&scene);
+    conditions_and_annotations_are_one_request(&scene);
+    spec_by_the_status_resource_changes_nothing(&scene);
 }
 
-/// The server drops it before admission is asked, so it is no refusal and no row of the table.
-fn status_beside_the_status_resource_changes_nothing(scene: &Scene) {
-    let before = scene
+/// What the agent does on the leading edge of a case.
+fn conditions_and_annotations_are_one_request(scene: &Scene) {
+    let patch = json!({
+        "metadata": { "annotations": { "nodemend.io/state": "case", "nodemend.io/case": "case-9" } },
+        "status": { "conditions": [{ "type": "SystemdUnresponsive", "status": "True", "reason": "Test" }] } });
+    let path = format!("{}/status", scene.own.node_path());
+    let answer = scene.own.caller.patch(&path, &patch);
+    answer.expect("both are its own");
+    let node = scene
         .admin
         .get(&scene.own.node_path())
         .expect("read the Node");
-    let patch = json!({ "status": { "capacity": { "cpu": "99" },
-        "conditions": [{ "type": "Ready", "status": "False" }] } });
-    let answer = scene.own.caller.patch(&scene.own.node_path(), &patch);
-    answer.expect("the server drops the status");
+    assert_eq!(
+        node["metadata"]["annotations"]["nodemend.io/case"],
+        "case-9"
+    );
+    let conditions = node["status"]["conditions"].as_array().expect("a list");
+    let is_set = |one: &&Value| one["type"] == "SystemdUnresponsive" && one["status"] == "True";
+    assert_eq!(
+        conditions.iter().filter(is_set).count(),
+        1,
+        "{conditions:#?}"
+    );
+    // One part that is not its own, and nothing of it is written.
+    let mut forged = patch.clone();
+    forged["metadata"]["annotations"] =
+        json!({ "nodemend.io/state": "x", "nodemend.io/mode": "auto" });
+    let answer = scene.own.caller.patch(&path, &forged);
+    assert_eq!(answer.code, 403, "{}", answer.message());
     let after = scene
         .admin
         .get(&scene.own.node_path())
         .expect("read the Node");
-    assert_eq!(before["status"], after["status"]);
+    assert_eq!(
+        after["metadata"]["annotations"],
+        node["metadata"]["annotations"]
+    );
+}
+
+/// The server drops it before admission is asked, so it is no refusal and no row of the table.
+fn spec_by_the_status_resource_changes_nothing(scene: &Scene) {
+    let before = scene
+        .admin
+        .get(&scene.own.node_path())
+        .expect("read the Node");
+    let patch = json!({ "spec": { "unschedulable": true, "podCIDR": "10.9.0.0/24", "providerID": "x://1",
+        "taints": [{ "key": "nodemend.io/quarantine", "effect": "NoExecute" }] } });
+    let path = format!("{}/status", scene.own.node_path());
+    let answer = scene.own.caller.patch(&path, &patch);
+    answer.expect("the server drops the spec");
+    let after = scene
+        .admin
+        .get(&scene.own.node_path())
+        .expect("read the Node");
+    assert_eq!(before["spec"], after["spec"]);
 }
 
 const METADATA_AND_SPEC: &[Case] = &[
@@ -151,75 +189,57 @@ const METADATA_AND_SPEC: &[Case] = &[
     ("add an owner", Deny(META), |s| {
         meta(s, json!({ "ownerReferences": [s.foreign.owner()] }))
     }),
-    ("cordon, with the note", Allow, |s| {
-        cordon(s, json!(true), json!("run-1"))
+    ("write the note of a cordon", Deny(NOTES), |s| {
+        note(s, &s.own, "nodemend.io/cordoned", json!("run-1"))
     }),
-    ("cordon without the note", Deny(CORDON), |s| {
-        cordon(s, json!(true), json!(null))
-    }),
-    ("write the note without a cordon", Deny(CORDON), |s| {
-        cordon(s, json!(null), json!("run-1"))
-    }),
-    ("lift the own cordon", Allow, |s| {
-        cordon(s, json!(true), json!("run-1")).expect("cordon");
-        cordon(s, json!(null), json!(null))
-    }),
-    ("lift the own cordon and keep the note", Deny(CORDON), |s| {
-        cordon(s, json!(true), json!("run-1")).expect("cordon");
-        cordon(s, json!(null), json!("run-1"))
-    }),
-    ("drop the note of the own cordon", Deny(CORDON), |s| {
-        cordon(s, json!(true), json!("run-1")).expect("cordon");
-        cordon(s, json!(true), json!(null))
-    }),
-    ("lift a person's cordon", Deny(CORDON), |s| {
-        cordoned_by_a_person(s);
-        cordon(s, json!(null), json!(null))
-    }),
-    ("claim a person's cordon", Deny(CORDON), |s| {
-        cordoned_by_a_person(s);
-        cordon(s, json!(true), json!("run-1"))
-    }),
-    ("cordon a foreign Node", Deny(OWN), |s| {
-        let patch = json!({ "spec": { "unschedulable": true },
-            "metadata": { "annotations": { "nodemend.io/cordoned": "run-1" } } });
-        s.own.caller.patch(&s.foreign.node_path(), &patch)
-    }),
-    ("write the pod range", Deny(""), |s| {
-        spec(
+    ("annotate the own Node beside its status", Deny(RBAC), |s| {
+        beside(
             s,
-            json!({ "podCIDR": "10.9.0.0/24", "podCIDRs": ["10.9.0.0/24"] }),
+            json!({ "metadata": { "annotations": { "nodemend.io/state": "healthy" } } }),
         )
     }),
-    ("write the provider's id", Deny(SPEC), |s| {
-        spec(s, json!({ "providerID": "x://1" }))
+    ("opt in beside the status", Deny(RBAC), |s| {
+        beside(
+            s,
+            json!({ "metadata": { "annotations": { "nodemend.io/mode": "auto" } } }),
+        )
     }),
-    ("add an own taint", Allow, |s| {
+    ("set a condition beside the status", Deny(RBAC), |s| {
+        let list = json!([{ "type": "SystemdUnresponsive", "status": "True" }]);
+        beside(s, json!({ "status": { "conditions": list } }))
+    }),
+    ("cordon", Deny(RBAC), |s| {
+        beside(s, json!({ "spec": { "unschedulable": true } }))
+    }),
+    ("lift a person's cordon", Deny(RBAC), |s| {
+        let patch = json!({ "spec": { "unschedulable": true } });
+        let cordoned = s.admin.patch(&s.own.node_path(), &patch);
+        cordoned.expect("a person cordons the node");
+        beside(s, json!({ "spec": { "unschedulable": null } }))
+    }),
+    ("cordon a foreign Node", Deny(RBAC), |s| {
+        let patch = json!({ "spec": { "unschedulable": true } });
+        s.own.caller.patch(&s.foreign.node_path(), &patch)
+    }),
+    ("write the pod range", Deny(RBAC), |s| {
+        beside(s, json!({ "spec": { "podCIDR": "10.9.0.0/24" } }))
+    }),
+    ("write the provider's id", Deny(RBAC), |s| {
+        beside(s, json!({ "spec": { "providerID": "x://1" } }))
+    }),
+    ("add a taint of our prefix", Deny(RBAC), |s| {
         taint(s, "nodemend.io/quarantine", "NoSchedule")
     }),
-    ("add an own taint that evicts", Deny("evicts nobody"), |s| {
+    ("add a taint that evicts", Deny(RBAC), |s| {
         taint(s, "nodemend.io/quarantine", "NoExecute")
-    }),
-    ("add a foreign taint", Deny(TAINT), |s| {
-        taint(s, "x.io/y", "NoSchedule")
     }),
     (
         "add the taint of a node that is out of service",
-        Deny(TAINT),
+        Deny(RBAC),
         |s| taint(s, "node.kubernetes.io/out-of-service", "NoExecute"),
     ),
-    ("change a foreign taint", Deny(TAINT), |s| {
-        taint(s, "other.io/taint", "PreferNoSchedule")
-    }),
-    ("remove all taints", Deny(TAINT), |s| {
-        spec(s, json!({ "taints": null }))
-    }),
-    ("taint a foreign Node", Deny(OWN), |s| {
-        let taints = json!([{ "key": "nodemend.io/quarantine", "effect": "NoSchedule" }]);
-        s.own.caller.patch(
-            &s.foreign.node_path(),
-            &json!({ "spec": { "taints": taints } }),
-        )
+    ("remove all taints", Deny(RBAC), |s| {
+        beside(s, json!({ "spec": { "taints": null } }))
     }),
 ];
 
@@ -324,12 +344,6 @@ const STATUS_CASES: &[Case] = &[
             json!({ "features": { "supplementalGroupsPolicy": true } }),
         )
     }),
-    ("opt in by the status resource", Deny(NOTES), |s| {
-        through_status(s, json!({ "annotations": { "nodemend.io/mode": "auto" } }))
-    }),
-    ("label by the status resource", Deny(META), |s| {
-        through_status(s, json!({ "labels": { "x": "y" } }))
-    }),
     ("replace the own status", Deny(RBAC), |s| {
         let node = s.own.caller.get(&s.own.node_path()).expect("read the Node");
         s.own
@@ -340,53 +354,28 @@ const STATUS_CASES: &[Case] = &[
 
 fn note(scene: &Scene, agent: &Agent, key: &str, value: Value) -> Answer {
     let patch = json!({ "metadata": { "annotations": { key: value } } });
-    scene.own.caller.patch(&agent.node_path(), &patch)
+    let path = format!("{}/status", agent.node_path());
+    scene.own.caller.patch(&path, &patch)
 }
 
 fn meta(scene: &Scene, metadata: Value) -> Answer {
+    let path = format!("{}/status", scene.own.node_path());
     scene
         .own
         .caller
-        .patch(&scene.own.node_path(), &json!({ "metadata": metadata }))
+        .patch(&path, &json!({ "metadata": metadata }))
 }
 
-fn spec(scene: &Scene, spec: Value) -> Answer {
-    scene
-        .own
-        .caller
-        .patch(&scene.own.node_path(), &json!({ "spec": spec }))
+/// A write to the Node and not to its status.
+fn beside(scene: &Scene, patch: Value) -> Answer {
+    scene.own.caller.patch(&scene.own.node_path(), &patch)
 }
 
-/// Taints are one atomic list: whoever adds one writes the others again.
 fn taint(scene: &Scene, key: &str, effect: &str) -> Answer {
-    let node = scene
-        .own
-        .caller
-        .get(&scene.own.node_path())
-        .expect("read the Node");
-    let mut taints = node["spec"]["taints"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    taints.retain(|taint| taint["key"] != key);
-    taints.push(json!({ "key": key, "effect": effect }));
-    let version = json!({ "resourceVersion": node["metadata"]["resourceVersion"] });
-    let patch = json!({ "metadata": version, "spec": { "taints": taints } });
-    scene.own.caller.patch(&scene.own.node_path(), &patch)
-}
-
-fn cordon(scene: &Scene, unschedulable: Value, note: Value) -> Answer {
-    let patch = json!({ "spec": { "unschedulable": unschedulable },
-        "metadata": { "annotations": { "nodemend.io/cordoned": note } } });
-    scene.own.caller.patch(&scene.own.node_path(), &patch)
-}
-
-fn cordoned_by_a_person(scene: &Scene) {
-    let patch = json!({ "spec": { "unschedulable": true } });
-    scene
-        .admin
-        .patch(&scene.own.node_path(), &patch)
-        .expect("a person cordons the node");
+    beside(
+        scene,
+        json!({ "spec": { "taints": [{ "key": key, "effect": effect }] } }),
+    )
 }
 
 fn status(scene: &Scene, status: Value) -> Answer {
@@ -397,12 +386,4 @@ fn status(scene: &Scene, status: Value) -> Answer {
 fn condition(scene: &Scene, kind: &str) -> Answer {
     let condition = json!({ "type": kind, "status": "False", "reason": "Test" });
     status(scene, json!({ "conditions": [condition] }))
-}
-
-fn through_status(scene: &Scene, metadata: Value) -> Answer {
-    let path = format!("{}/status", scene.own.node_path());
-    scene
-        .own
-        .caller
-        .patch(&path, &json!({ "metadata": metadata }))
 }

@@ -68,6 +68,22 @@ const READS: &[Case] = &[
 ];
 
 const WRITES: &[(&str, Act)] = &[
+    // Its status is the agent's; what stands beside it, cordon and taints, is not.
+    ("annotate the own Node beside its status", |s| {
+        let notes = json!({ "annotations": { "nodemend.io/state": "healthy" } });
+        s.own
+            .caller
+            .merge(&s.own.node_path(), &json!({ "metadata": notes }))
+    }),
+    ("cordon the own Node", |s| {
+        let patch = json!({ "spec": { "unschedulable": true } });
+        s.own.caller.merge(&s.own.node_path(), &patch)
+    }),
+    ("taint the own Node", |s| {
+        let taints = json!([{ "key": "nodemend.io/quarantine", "effect": "NoSchedule" }]);
+        let patch = json!({ "spec": { "taints": taints } });
+        s.own.caller.merge(&s.own.node_path(), &patch)
+    }),
     ("create a pod", |s| {
         let container = json!({ "name": "x", "image": "x" });
         let spec = json!({ "serviceAccountName": "nodemend-agent", "containers": [container] });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::over_http::status;
 use super::page::{Parsed, Running, fetch, free_port};
+use super::usual::{OF_BARE_SERVERS, OF_SWITCHES, SWITCHES, USUAL};
 
 /// An agent on a port of its own with an empty state.
 struct Agent {
@@ -58,52 +59,6 @@ impl Agent {
     }
 }
 
-/// Queries of the node mixin (its recording rules, alerts and the "USE method" dashboards) and of
-/// the usual "node exporter full" dashboard, that have an answer on any Linux machine.
-const USUAL: [&str; 41] = [
-    "up{job=\"nodemend\"} == 1",
-    "count without (cpu, mode) (node_cpu_seconds_total{mode=\"idle\"})",
-    "1 - avg without (cpu) (sum without (mode) (rate(node_cpu_seconds_total{mode=~\"idle|iowait|steal\"}[1m])))",
-    "node_load1 / count without (cpu, mode) (node_cpu_seconds_total{mode=\"idle\"})",
-    "1 - ((node_memory_MemAvailable_bytes or (node_memory_Buffers_bytes + node_memory_Cached_bytes + node_memory_MemFree_bytes + node_memory_Slab_bytes)) / node_memory_MemTotal_bytes)",
-    "rate(node_vmstat_pgmajfault[1m])",
-    "rate(node_vmstat_pgpgin[1m]) + rate(node_vmstat_pgpgout[1m])",
-    "rate(node_vmstat_oom_kill[1m])",
-    "rate(node_disk_io_time_seconds_total{device!=\"\"}[1m])",
-    "rate(node_disk_io_time_weighted_seconds_total{device!=\"\"}[1m])",
-    "rate(node_disk_read_bytes_total[1m]) + rate(node_disk_written_bytes_total[1m])",
-    "rate(node_disk_reads_completed_total[1m])",
-    "sum without (device) (rate(node_network_receive_bytes_total{device!=\"lo\"}[1m]))",
-    "sum without (device) (rate(node_network_transmit_bytes_total{device!=\"lo\"}[1m]))",
-    "sum without (device) (rate(node_network_receive_drop_total{device!=\"lo\"}[1m]))",
-    "sum without (device) (rate(node_network_transmit_drop_total{device!=\"lo\"}[1m]))",
-    "increase(node_network_receive_errs_total[1m]) + increase(node_network_transmit_errs_total[1m])",
-    "node_network_info * on (device) group_left node_network_up",
-    "node_network_mtu_bytes",
-    "node_filesystem_avail_bytes{fstype!=\"\"} / node_filesystem_size_bytes{fstype!=\"\"} * 100",
-    "predict_linear(node_filesystem_avail_bytes{fstype!=\"\",mountpoint!=\"\"}[1m], 24*60*60)",
-    "node_filesystem_files_free{fstype!=\"\"} / node_filesystem_files{fstype!=\"\"} * 100",
-    "node_filesystem_readonly{fstype!=\"\"} == 0",
-    "node_filesystem_device_error",
-    "node_filefd_allocated * 100 / node_filefd_maximum",
-    "node_time_seconds - node_boot_time_seconds",
-    "rate(node_pressure_cpu_waiting_seconds_total[1m])",
-    "rate(node_pressure_io_stalled_seconds_total[1m])",
-    "rate(node_pressure_memory_waiting_seconds_total[1m])",
-    "node_uname_info",
-    "node_os_info",
-    "node_timex_sync_status + node_timex_maxerror_seconds",
-    "deriv(node_timex_offset_seconds[1m])",
-    "rate(node_context_switches_total[1m]) + rate(node_intr_total[1m])",
-    "node_procs_running + node_procs_blocked",
-    "node_sockstat_TCP_inuse + node_sockstat_TCP_alloc",
-    "node_netstat_Tcp_CurrEstab",
-    "rate(node_netstat_Tcp_RetransSegs[1m]) / rate(node_netstat_Tcp_OutSegs[1m]) >= 0 or vector(0)",
-    "rate(node_softnet_processed_total[1m])",
-    "node_entropy_available_bits",
-    "avg by (collector) (node_scrape_collector_duration_seconds)",
-];
-
 /// What queries of our dashboard need that the machine of a test may not have; asked of a tree
 /// that has it.
 const NOT_EVERYWHERE: [&str; 6] = [
@@ -118,17 +73,6 @@ const NOT_EVERYWHERE: [&str; 6] = [
 ];
 /// An agent that has mended nothing yet has no such series.
 const NOT_YET: &str = "nodemend_runs_total";
-/// Queries of the usual dashboards that not every machine answers; this one's kernel has no
-/// /proc/schedstat (CONFIG_SCHEDSTATS).
-const OF_BARE_SERVERS: [&str; 6] = [
-    "rate(node_schedstat_waiting_seconds_total[1m])",
-    "rate(node_schedstat_running_seconds_total[1m]) + rate(node_schedstat_timeslices_total[1m])",
-    "node_nf_conntrack_entries / node_nf_conntrack_entries_limit",
-    "100 - node_filesystem_avail_bytes{mountpoint=\"/\",fstype!=\"rootfs\"} * 100 / node_filesystem_size_bytes{mountpoint=\"/\",fstype!=\"rootfs\"}",
-    "node_hwmon_temp_celsius * on(chip) group_left(chip_name) node_hwmon_chip_names",
-    "rate(node_edac_correctable_errors_total[1m])",
-];
-
 /// The dashboard's queries for which `wanted` holds, without the comparison that leaves nothing
 /// on a healthy machine.
 fn of_dashboard(wanted: impl Fn(&str) -> bool) -> Vec<String> {
@@ -181,11 +125,12 @@ fn answered_by_prometheus(agent: &Agent, queries: &[&str]) {
 
 #[test]
 fn prometheus_scrapes_the_agent_and_feeds_the_usual_and_our_dashboards() {
-    let agent = Agent::start();
+    let agent = Agent::with(&SWITCHES.map(str::to_owned));
     let ours = of_dashboard(is_everywhere);
     assert!(ours.len() > 15, "{ours:?}");
     let ours = ours.iter().map(String::as_str);
-    let queries: Vec<&str> = USUAL.into_iter().chain(ours).collect();
+    let usual = USUAL.into_iter().chain(OF_SWITCHES);
+    let queries: Vec<&str> = usual.chain(ours).collect();
     answered_by_prometheus(&agent, &queries);
     let (_, page) = fetch(agent.port, "/metrics");
     let page = Parsed::of(&page);

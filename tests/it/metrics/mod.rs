@@ -4,6 +4,7 @@
 //! started as a service) and root for the stuck mount; fails without them.
 
 mod agent;
+mod asked;
 mod docs;
 mod hostile;
 mod over_http;
@@ -14,3 +15,4 @@ mod scale;
 mod stuck;
 mod tls;
 mod upstream;
+mod usual;

@@ -1,38 +1,19 @@
 //! The server against clients that are slow, large, many or wrong.
 
-use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::pin::Pin;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
 use nodemend::collectors::TABLE;
 use nodemend::collectors::settings::Settings;
 use nodemend::collectors::source::roots::Roots;
-use nodemend::scrape::http::{Answer, MetricsRoute};
+use nodemend::scrape::http::MetricsRoute;
 use nodemend::scrape::page::ScrapePage;
-use nodemend::scrape::server::{MAX_CONNECTIONS, Routes, Server};
+use nodemend::scrape::server::{MAX_CONNECTIONS, Server};
 
 use super::page::{Parsed, fetch};
-
-struct Only(MetricsRoute);
-
-impl Routes for Only {
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
-        Box::pin(async move {
-            let query = request.uri().query().unwrap_or_default();
-            self.0
-                .respond(request.method(), query, request.headers())
-                .await
-        })
-    }
-}
+use crate::fuzz::entries::web::Only;
 
 /// Serves the live machine on a thread of its own until the test process ends.
 pub fn serve(web_config: Option<&std::path::Path>) -> u16 {
