@@ -79,8 +79,8 @@ fn a_node_cut_off_for_longer_than_the_hold_begins_no_step_and_is_mended_and_tell
     }
     stay_away(&mut nodes);
     for node in &mut nodes {
-        cable(node).mend();
         node.to = now();
+        cable(node).mend();
         // A person looks at the node, and wants to be heard, too.
         let path = node.patient.agent.node_path();
         let note = json!({ "metadata": { "annotations": { "nodemend.io/pause": "partition" } } });
