@@ -115,10 +115,8 @@ fn complaints(patient: &Patient) -> impl Iterator<Item = String> {
 
 /// Whether the reason that a line gives says what it was about.
 fn names_an_object(line: &str) -> bool {
-    let reason = line
-        .split_once("why=")
-        .or_else(|| line.split_once("error="))
-        .or_else(|| line.split_once("trouble"));
+    let keys = ["why=", "error=", "reasons=", "trouble"];
+    let reason = keys.iter().find_map(|key| line.split_once(key));
     let reason = reason.map_or("", |(_, reason)| reason);
     let kinds = [
         "Node ",
