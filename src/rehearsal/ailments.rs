@@ -38,7 +38,7 @@ pub(super) const AILMENTS: [Ailment; 6] = [
     Ailment {
         signature: "kubelet-pod-workers-wedged",
         fault: Fault::WorkersWedged,
-        probes: &["systemd-bus", "kubelet"],
+        probes: &["systemd-bus", "systemd-units", "kubelet"],
         ends_with_boot: true,
     },
     Ailment {

@@ -372,8 +372,9 @@ fn a_step_that_no_record_announces_is_found() {
 #[test]
 fn too_many_questions_are_found() {
     let text = CALM
-        .replace("count: 6", "count: 400")
-        .replace("count: 5", "count: 300")
+        .replace("lasts: 60m", "lasts: 15m")
+        .replace("count: 6", "count: 60")
+        .replace("count: 5", "count: 50")
         .replace("storm-nodes: 9", "storm-nodes: 900, storm-nodes-any: 900");
     check(&text, Flaw::AsksAgainAndAgain, &["I20"], 1);
     let outcome = play(&scenario(&text), 1, None);
