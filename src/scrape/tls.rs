@@ -267,33 +267,45 @@ impl Tls {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
         let auth = self.client_auth()?;
-        let checks: Arc<dyn ClientCertVerifier> = match auth {
+        let checks = match auth {
             ClientAuth::No => return Ok(None),
-            ClientAuth::Any => Arc::new(Anybody(Arc::clone(provider))),
+            ClientAuth::Any => None,
             ClientAuth::IfGiven | ClientAuth::Verified => {
-                let pem = given("client_ca", &self.client_ca, &self.client_ca_file, base)?;
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates("client_ca", &pem)? {
-                    let added = roots.add(certificate);
-                    added.map_err(|error| format!("client_ca cannot be used: {error}"))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    Arc::clone(provider),
-                );
-                let verifier = match auth {
-                    ClientAuth::IfGiven => verifier.allow_unauthenticated(),
-                    _ => verifier,
-                };
-                let built = verifier.build();
-                built.map_err(|error| format!("client_ca cannot be used: {error}"))?
+                Some(self.by_ca(base, provider, auth == ClientAuth::IfGiven)?)
             }
         };
-        if self.client_allowed_sans.is_empty() {
-            return Ok(Some(checks));
+        if let Some(checks) = checks
+            .as_ref()
+            .filter(|_| self.client_allowed_sans.is_empty())
+        {
+            return Ok(Some(Arc::clone(checks)));
         }
-        let allowed = self.client_allowed_sans.clone();
-        Ok(Some(Arc::new(Named { checks, allowed })))
+        Ok(Some(Arc::new(Clients {
+            checks,
+            allowed: self.client_allowed_sans.clone(),
+            provider: Arc::clone(provider),
+        })))
+    }
+
+    fn by_ca(
+        &self,
+        base: &Path,
+        provider: &Arc<CryptoProvider>,
+        may_lack: bool,
+    ) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let pem = given("client_ca", &self.client_ca, &self.client_ca_file, base)?;
+        let unusable = |error: &dyn std::error::Error| format!("client_ca cannot be used: {error}");
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates("client_ca", &pem)? {
+            roots.add(certificate).map_err(|error| unusable(&error))?;
+        }
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let verifier = match may_lack {
+            true => verifier.allow_unauthenticated(),
+            false => verifier,
+        };
+        verifier.build().map_err(|error| unusable(&error))
     }
 }
 
@@ -322,67 +334,20 @@ fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// Lets in whoever has the key to the certificate that he shows, as Go's `RequireAnyClientCert` does.
+/// Lets in whoever has the key to the certificate that he shows (Go's `RequireAnyClientCert`), if `checks` lets him in and the
+/// certificate has one of the names that are `allowed`, where there are such.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ClientCertVerifier for Anybody {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Lets in whom `checks` lets in and whose certificate has one of these names (`client_allowed_sans`).
-#[derive(Debug)]
-struct Named {
-    checks: Arc<dyn ClientCertVerifier>,
+struct Clients {
+    checks: Option<Arc<dyn ClientCertVerifier>>,
     allowed: Vec<String>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ClientCertVerifier for Named {
+impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.checks.root_hint_subjects()
+        self.checks
+            .as_ref()
+            .map_or(&[], |checks| checks.root_hint_subjects())
     }
 
     fn verify_client_cert(
@@ -391,10 +356,12 @@ impl ClientCertVerifier for Named {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.checks.verify_client_cert(end, between, now)?;
+        if let Some(checks) = &self.checks {
+            checks.verify_client_cert(end, between, now)?;
+        }
         let names = alternative_names(end).unwrap_or_default();
-        if names.iter().any(|name| self.allowed.contains(name)) {
-            return Ok(verified);
+        if self.allowed.is_empty() || names.iter().any(|name| self.allowed.contains(name)) {
+            return Ok(ClientCertVerified::assertion());
         }
         Err(Error::InvalidCertificate(
             CertificateError::ApplicationVerificationFailure,
@@ -407,7 +374,8 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.checks.verify_tls12_signature(message, cert, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -416,11 +384,13 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.checks.verify_tls13_signature(message, cert, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.checks.supported_verify_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 
