@@ -44,10 +44,16 @@ pub struct Common {
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
     /// What is logged on stderr: error, warn, info, debug, trace; or by target: info,kube=warn
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(
+        long,
+        alias = "log.level",
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
     pub log_level: String,
     /// How it is logged
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, alias = "log.format", global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
@@ -75,6 +81,7 @@ pub enum Color {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
+    #[value(alias = "logfmt")]
     Text,
     /// For programs.
     Json,

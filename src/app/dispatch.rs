@@ -10,7 +10,7 @@ use crate::host::clock;
 use crate::playbook::Checks;
 use crate::steps::Kinds;
 use std::io::Write;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -134,6 +134,11 @@ fn begin_log(common: &Common) -> Result<(), Vec<Problems>> {
         );
         vec![problems]
     })?;
+    // It logs each failed call without saying which; ours is logged with its object and what becomes of it.
+    let levels = match common.log_level.contains("kube_client") {
+        true => levels,
+        false => levels.with_target("kube_client", LevelFilter::OFF),
+    };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);

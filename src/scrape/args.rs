@@ -239,7 +239,6 @@ mod tests {
             "--collector.filesystem.ignored-mount-points=^/dev",
             "--web.max-requests=40",
             "--web.disable-exporter-metrics",
-            "--log.level=info",
         ]);
         let args = args.unwrap();
         assert_eq!(args.unbuilt(), ["collector.sysctl"]);

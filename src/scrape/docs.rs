@@ -19,7 +19,7 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 `?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
 
 A command line that was written for node_exporter starts `nodemend agent` as it is: `--web.listen-address` (`:9100` too),
-`--web.telemetry-path`, `--web.config.file`, old names of flags (`--collector.netdev.device-blacklist`) and switches of collectors
+`--web.telemetry-path`, `--web.config.file`, `--log.level`, old names of flags (`--collector.netdev.device-blacklist`) and switches of collectors
 that are not built here are understood. One that is not built and switched on is named in the log. `--web.systemd-socket` is refused.
 
 The file of `--web.config.file` is exporter-toolkit's, whole: certificates as files or in place, suites, curves, client

@@ -71,8 +71,8 @@ const SWITCHES: [&str; 6] = [
     "collector.perf.disable-software-profilers",
     "web.disable-exporter-metrics",
 ];
-/// Values of those collectors, and of its process: ours has bounds of its own, and logs by `RUST_LOG`.
-const VALUES: [&str; 26] = [
+/// Values of those collectors, and of its process: ours has bounds of its own.
+const VALUES: [&str; 24] = [
     "collector.ethtool.device-exclude",
     "collector.ethtool.device-include",
     "collector.ethtool.metrics-include",
@@ -95,8 +95,6 @@ const VALUES: [&str; 26] = [
     "collector.sysctl.include",
     "collector.sysctl.include-info",
     "collector.wifi.fixtures",
-    "log.format",
-    "log.level",
     "runtime.gomaxprocs",
     "web.max-requests",
 ];

@@ -192,6 +192,8 @@ fn a_command_line_of_node_exporter_starts_the_agent() {
         "--path.rootfs=/".to_owned(),
         "--path.udev.data=/run/udev/data".to_owned(),
         "--no-collector.wifi".to_owned(),
+        "--log.level=warn".to_owned(),
+        "--log.format=logfmt".to_owned(),
         "--no-collector.btrfs".to_owned(),
         "--collector.netclass.ignored-devices=^(veth.*|[a-f0-9]{15})$".to_owned(),
         "--collector.netdev.device-exclude=^(veth.*|[a-f0-9]{15})$".to_owned(),
