@@ -75,14 +75,42 @@ struct Sent {
     apart: VecDeque<Letter>,
 }
 
+/// When something is told that may rest: drawn once, and counted by how many agents are known of when it is asked. An agent that
+/// has just started does not know yet, and must not rest as one of five thousand for that.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moment {
+    since: Uptime,
+    draw: f64,
+}
+
+impl Moment {
+    fn of(&self, rest: fn(Option<u64>, f64) -> Duration, facts: &Facts) -> Uptime {
+        self.since.plus(rest(facts.agents, self.draw))
+    }
+}
+
+/// An event that is to be told, and when; at once if that is `None`.
+#[derive(Debug)]
+struct Planned {
+    what: Happening,
+    at: Option<Moment>,
+    is_planned: bool,
+}
+
+impl Planned {
+    fn due(&self, facts: &Facts) -> Uptime {
+        let now = facts.now.uptime;
+        self.at.map_or(now, |at| at.of(quiet_rest, facts))
+    }
+}
+
 /// Who tells the server how the node is.
 pub struct Desk {
     namespace: String,
     draw: Draw,
     sent: Sent,
     events: EventBook,
-    /// Each with the time at which it is told, once that was drawn.
-    happenings: VecDeque<(Option<Uptime>, Happening)>,
+    happenings: VecDeque<Planned>,
     /// Why the run under way has no slot yet, and the last run that had one.
     waiting: Option<String>,
     riding: Option<RunId>,
@@ -93,8 +121,8 @@ pub struct Desk {
     edge: Option<Uptime>,
     wrote: Option<Uptime>,
     /// When a condition that stands is written again, and when quiet news of the annotations is told.
-    beat: Uptime,
-    quiet: Option<Uptime>,
+    beat: Moment,
+    quiet: Option<Moment>,
     /// The server failed: nothing is sent before this.
     not_before: Uptime,
     rests: Rests,
@@ -115,7 +143,7 @@ impl Desk {
             unsent: None,
             edge: None,
             wrote: None,
-            beat: Uptime::default(),
+            beat: Moment::default(),
             quiet: None,
             not_before: Uptime::default(),
             rests: Rests::default(),
@@ -127,7 +155,11 @@ impl Desk {
         if self.happenings.len() >= MAX_HAPPENINGS {
             self.happenings.pop_front();
         }
-        self.happenings.push_back((None, what));
+        self.happenings.push_back(Planned {
+            what,
+            at: None,
+            is_planned: false,
+        });
     }
 
     /// The run under way waits for a slot, and why; `None`: it has not looked yet.
@@ -150,7 +182,7 @@ impl Desk {
     /// What to do now.
     pub fn next(&mut self, facts: &Facts) -> Next {
         let now = facts.now.uptime;
-        self.draw_times(facts);
+        self.plan(facts);
         if now < self.not_before {
             return Next::Rest(self.not_before.since(now));
         }
@@ -172,12 +204,12 @@ impl Desk {
             Ok(letter) => return Next::Send(self.post(letter, view, facts)),
             Err(rest) => rest,
         };
-        if let Some(call) = self.event(view, now) {
+        if let Some(call) = self.event(view, facts) {
             self.under_way = Some(UnderWay::Event(call.clone()));
             return Next::Send(call);
         }
-        let due = |(due, _): &(Option<Uptime>, Happening)| due.map(|due| due.since(now));
-        let events = self.happenings.iter().filter_map(due).min();
+        let due = |planned: &Planned| planned.due(facts).since(now);
+        let events = self.happenings.iter().map(due).min();
         Next::Rest(events.map_or(rest, |event| event.min(rest)))
     }
 
@@ -220,21 +252,23 @@ impl Desk {
     }
 
     /// Gives each happening its moment. Those of one reason keep their order.
-    fn draw_times(&mut self, facts: &Facts) {
-        let now = facts.now.uptime;
+    fn plan(&mut self, facts: &Facts) {
         for at in 0..self.happenings.len() {
-            let Some((None, what)) = self.happenings.get(at) else {
+            let Some(planned) = self.happenings.get(at).filter(|one| !one.is_planned) else {
                 continue;
             };
             let before = self.happenings.iter().take(at);
-            let before = before.filter(|(_, other)| other.reason == what.reason);
-            let due = match (before.filter_map(|(due, _)| *due).max(), what.is_common) {
-                (Some(due), _) => due,
-                (None, true) => now.plus(quiet_rest(facts.agents, (self.draw)())),
-                (None, false) => now,
+            let before = before.filter(|other| other.what.reason == planned.what.reason);
+            let moment = match before.max_by_key(|other| other.due(facts)) {
+                Some(before) => before.at,
+                None => planned.what.is_common.then(|| Moment {
+                    since: facts.now.uptime,
+                    draw: (self.draw)(),
+                }),
             };
-            if let Some((place, _)) = self.happenings.get_mut(at) {
-                *place = Some(due);
+            if let Some(planned) = self.happenings.get_mut(at) {
+                planned.at = moment;
+                planned.is_planned = true;
             }
         }
     }
@@ -248,6 +282,7 @@ impl Desk {
         let news = self.sent.news(facts.telling, now);
         let standing = self.sent.standing(facts.telling, now);
         let notes = facts.telling.notes();
+        let beat = self.beat.of(beat_rest, facts);
         let mut due: Vec<Uptime> = Vec::new();
         let after = |since: Option<Uptime>| since.map_or(now, |since| since.plus(COALESCE));
         if !news.is_empty() || !self.sent.retired.is_empty() {
@@ -258,22 +293,23 @@ impl Desk {
             Weight::Loud => due.push(after(self.wrote)),
             Weight::Quiet => {
                 let draw = &mut self.draw;
-                let at = self
-                    .quiet
-                    .get_or_insert_with(|| now.plus(quiet_rest(facts.agents, draw())));
-                due.push((*at).max(after(self.wrote)));
+                let at = self.quiet.get_or_insert_with(|| Moment {
+                    since: now,
+                    draw: draw(),
+                });
+                due.push(at.of(quiet_rest, facts).max(after(self.wrote)));
             }
-            Weight::Numbers => due.push(self.beat),
+            Weight::Numbers => due.push(beat),
         }
         if !standing.is_empty() {
-            due.push(self.beat);
+            due.push(beat);
         }
         let first = due.into_iter().min();
         if first.is_none_or(|first| first > now) {
             let rest = first.map_or(HEARTBEAT, |first| first.since(now));
             return Err(rest.min(HEARTBEAT));
         }
-        let beats = now >= self.beat || self.edge.is_none_or(|at| now.since(at) >= MIN_HEARTBEAT);
+        let beats = now >= beat || self.edge.is_none_or(|at| now.since(at) >= MIN_HEARTBEAT);
         let mut conditions = news;
         for kind in standing.into_iter().filter(|_| beats) {
             if !conditions.iter().any(|(known, _)| *known == kind) {
@@ -304,7 +340,7 @@ impl Desk {
     }
 
     /// The next event whose time has come.
-    fn event(&mut self, view: &NodeView, now: Uptime) -> Option<Call> {
+    fn event(&mut self, view: &NodeView, facts: &Facts) -> Option<Call> {
         if let Some(call) = self.unsent.take() {
             return Some(call);
         }
@@ -313,9 +349,9 @@ impl Desk {
             uid: view.uid.clone(),
         };
         loop {
-            let is_due = |(due, _): &(Option<Uptime>, Happening)| due.is_none_or(|due| due <= now);
+            let is_due = |planned: &Planned| planned.due(facts) <= facts.now.uptime;
             let at = self.happenings.iter().position(is_due)?;
-            let (_, what) = self.happenings.remove(at)?;
+            let what = self.happenings.remove(at)?.what;
             let call = |verb, name: &str| Call::new(verb, Resource::Events, "default", name);
             match self.events.post(&about, &what) {
                 Post::Create(event) => return Some(call(Verb::Create, "").sending(event)),
@@ -374,8 +410,10 @@ impl Desk {
     }
 
     fn beat_later(&mut self, facts: &Facts) {
-        let rest = beat_rest(facts.agents, (self.draw)());
-        self.beat = facts.now.uptime.plus(rest);
+        self.beat = Moment {
+            since: facts.now.uptime,
+            draw: (self.draw)(),
+        };
     }
 
     /// Perhaps only a part of it is not wanted: it must not keep the others from being seen.

@@ -328,3 +328,20 @@ fn a_run_waits_until_it_has_its_slot() {
     desk.waits(None);
     assert!(desk.waiting(run(2)).is_some());
 }
+
+#[test]
+fn what_rests_while_the_number_of_agents_is_unknown_is_told_once_it_turns_out_to_be_small() {
+    let mut scene = Scene::of(3);
+    scene.agents = None;
+    scene.fall_sick("A");
+    assert_eq!(scene.tell().len(), 1, "the condition, at once");
+    // Why it waits, and the case's event: quiet news.
+    scene.telling.blocked = Some("slot: all are in use".to_owned());
+    scene.happen("CaseOpened", true);
+    scene.pass(COALESCE);
+    assert_eq!(scene.tell(), []);
+    assert!(scene.rest() >= quiet_rest(None, 0.0) - COALESCE * 2);
+    scene.agents = Some(3);
+    scene.pass(Duration::from_secs(2));
+    assert_eq!(scene.tell().len(), 2);
+}

@@ -247,6 +247,8 @@ async fn count_agents(side: &ClusterSide) {
             "the number of agents is not known; a large cluster is assumed"
         );
     }
+    // What rests until then may rest less.
+    side.changed.notify_one();
 }
 
 /// A claim of a process before this one: whoever still waits makes a new one.
