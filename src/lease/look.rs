@@ -46,11 +46,7 @@ impl ApiSlots {
             scene.signature = cleared.proposal().signature.to_string();
             (scene.standing.clone(), scene.looks)
         };
-        if self.scene().agents.is_none() {
-            // The answer at the start was lost: without it a node of a small cluster would rest as one of five thousand, and
-            // miss a free slot (I19; `nodemend simulate` found that).
-            self.read_agents().await.ok();
-        }
+        self.ensure_agents_known().await;
         let seen = self.look_in_order(&before, look, &tag).await;
         let now = seen.unwrap_or_else(|error| Standing::Unread {
             why: error.to_string(),
@@ -60,7 +56,8 @@ impl ApiSlots {
 
     /// A new wait begins: what the one before saw does not count. How long the node rests before its first look. `draw`:
     /// from 0 up to 1, another one for each node.
-    pub fn begin_wait(&self, draw: f64) -> Duration {
+    pub async fn begin_wait(&self, draw: f64) -> Duration {
+        self.ensure_agents_known().await;
         let mut scene = self.scene();
         scene.standing = Standing::Fresh;
         scene.rested_in = Standing::Fresh;
@@ -68,6 +65,19 @@ impl ApiSlots {
         scene.patience = 0;
         scene.leave_alone = None;
         first_rest(scene.agents.map(|(agents, _)| agents.wanted), draw)
+    }
+
+    /// A case may open before the answer at the start is there, or that was lost: without it a node of a small cluster would
+    /// rest as one of five thousand, and miss a free slot (I19; `nodemend simulate` found that).
+    async fn ensure_agents_known(&self) {
+        if self.agents_known().is_none()
+            && let Err(why) = self.read_agents().await
+        {
+            tracing::debug!(
+                why,
+                "the number of agents is not known; a large cluster is assumed"
+            );
+        }
     }
 
     /// How long the node rests after a look, or a try, that ended in `now`.

@@ -39,7 +39,7 @@ impl Turn {
         let mut reins = mind.reins.subscribe();
         let slots = &mind.slots;
         let draw = || mind.world.draw(mind.node);
-        let mut rest = slots.begin_wait(draw());
+        let mut rest = slots.begin_wait(draw()).await;
         loop {
             if mind.world.flaw == Some(Flaw::WaitsTooLong) {
                 rest = Duration::from_secs(2_400);

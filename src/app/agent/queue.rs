@@ -42,7 +42,7 @@ impl Turn {
         let slots = &self.side.slots;
         self.side.set_waiting(None);
         let draw = || retry::share(&self.side.node);
-        let mut rest = slots.begin_wait(draw());
+        let mut rest = slots.begin_wait(draw()).await;
         let mut is_first = true;
         loop {
             if let Some(why) = self.rests(rest, &mut reins).await {
