@@ -5,7 +5,7 @@
 
 use super::conditions::{Letter, NOTES, Telling, Told};
 use super::events::{EventBook, Happening, Post, Regarding};
-use super::pace::{COALESCE, HEARTBEAT, MIN_HEARTBEAT, beat_rest, quiet_rest};
+use super::pace::{COALESCE, HEARTBEAT, MIN_HEARTBEAT, Moment, beat_rest, quiet_rest};
 use crate::host::cluster::{ApiError, Call, Fields, NodeView, Resource, Verb};
 use crate::host::retry::Rests;
 use crate::policy::{CaseId, RunId};
@@ -75,20 +75,6 @@ struct Sent {
     apart: VecDeque<Letter>,
 }
 
-/// When something is told that may rest: drawn once, and counted by how many agents are known of when it is asked. An agent that
-/// has just started does not know yet, and must not rest as one of five thousand for that.
-#[derive(Debug, Clone, Copy, Default)]
-struct Moment {
-    since: Uptime,
-    draw: f64,
-}
-
-impl Moment {
-    fn of(&self, rest: fn(Option<u64>, f64) -> Duration, facts: &Facts) -> Uptime {
-        self.since.plus(rest(facts.agents, self.draw))
-    }
-}
-
 /// An event that is to be told, and when; at once if that is `None`.
 #[derive(Debug)]
 struct Planned {
@@ -100,7 +86,7 @@ struct Planned {
 impl Planned {
     fn due(&self, facts: &Facts) -> Uptime {
         let now = facts.now.uptime;
-        self.at.map_or(now, |at| at.of(quiet_rest, facts))
+        self.at.map_or(now, |at| at.of(quiet_rest, facts.agents))
     }
 }
 
@@ -282,7 +268,7 @@ impl Desk {
         let news = self.sent.news(facts.telling, now);
         let standing = self.sent.standing(facts.telling, now);
         let notes = facts.telling.notes();
-        let beat = self.beat.of(beat_rest, facts);
+        let beat = self.beat.of(beat_rest, facts.agents);
         let mut due: Vec<Uptime> = Vec::new();
         let after = |since: Option<Uptime>| since.map_or(now, |since| since.plus(COALESCE));
         if !news.is_empty() || !self.sent.retired.is_empty() {
@@ -297,7 +283,7 @@ impl Desk {
                     since: now,
                     draw: draw(),
                 });
-                due.push(at.of(quiet_rest, facts).max(after(self.wrote)));
+                due.push(at.of(quiet_rest, facts.agents).max(after(self.wrote)));
             }
             Weight::Numbers => due.push(beat),
         }

@@ -8,6 +8,7 @@
 //! | events of cases, why a node waits: may come from every node in the same second | within 0.6 s x agents, at random |
 //! | a condition that stands | every 15 min and up to 0.6 s x agents more |
 
+use crate::signal::Uptime;
 use std::time::Duration;
 
 /// Changes within this time after a write are written together; a condition waits for no other writes than those of conditions.
@@ -35,6 +36,23 @@ pub fn quiet_rest(agents: Option<u64>, draw: f64) -> Duration {
 /// How long a condition that stands rests before it is written again.
 pub fn beat_rest(agents: Option<u64>, draw: f64) -> Duration {
     HEARTBEAT.saturating_add(longest_quiet(agents).mul_f64(draw.clamp(0.0, 1.0)))
+}
+
+/// When something is told that may rest: drawn once, and counted by how many agents are known of when it is asked. An agent that
+/// has just started does not know yet, and must not rest as one of five thousand for that.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moment {
+    /// When the rest began.
+    pub since: Uptime,
+    /// From 0 up to 1.
+    pub draw: f64,
+}
+
+impl Moment {
+    /// The moment, with one of the rests above.
+    pub fn of(&self, rest: fn(Option<u64>, f64) -> Duration, agents: Option<u64>) -> Uptime {
+        self.since.plus(rest(agents, self.draw))
+    }
 }
 
 fn longest_quiet(agents: Option<u64>) -> Duration {
