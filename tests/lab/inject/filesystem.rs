@@ -86,6 +86,7 @@ impl<'node, 'disk> Frozen<'node, 'disk> {
 
     /// Freezes `disk` and starts a writer, which hangs in the kernel (state D) until the thaw.
     pub fn on(disk: &'disk LoopExt4<'node>) -> Result<Self> {
+        let_hung_tasks_be_reported()?;
         let frozen = Self { disk };
         disk.node
             .run_mount_tool(&["fsfreeze", "--freeze", disk.at])?
@@ -105,6 +106,23 @@ impl<'node, 'disk> Frozen<'node, 'disk> {
         let after_name = stat.rsplit_once(") ").context("a stat line")?.1;
         Ok(after_name.chars().take(1).collect())
     }
+}
+
+/// After `hung_task_warnings` reports (10 by default, counted since the boot of the machine that the nodes share) the
+/// kernel is silent about hung tasks: gives it as many again where few are left.
+fn let_hung_tasks_be_reported() -> Result<()> {
+    const LEFT: &str = "/proc/sys/kernel/hung_task_warnings";
+    let left: i64 = fs::read_to_string(LEFT)
+        .with_context(|| format!("read {LEFT}"))?
+        .trim()
+        .parse()?;
+    // -1: without end.
+    if (0..5).contains(&left) {
+        fs::write(LEFT, "10").with_context(|| {
+            format!("the kernel reports {left} more hung tasks, and {LEFT} cannot be raised")
+        })?;
+    }
+    Ok(())
 }
 
 impl Drop for Frozen<'_, '_> {
