@@ -52,7 +52,8 @@ fn all_breaches(scene: &Scene, patients: &[Patient]) -> Vec<String> {
 #[test]
 fn answers_cut_off_late_of_the_wrong_kind_or_with_unknown_fields_break_no_promise_and_are_named() {
     let scene = Scene::new("answers");
-    scene.set_limits(&json!({ "cluster": "2", "zone-a": "2", "storm-nodes": "99" }));
+    scene.set_limits(&json!({ "cluster": "2", "zone-a": "2", "storm-nodes": "99",
+        "storm-nodes-any": "99" }));
     let mut liars = Vec::new();
     let mut patients: Vec<Patient> = LIES
         .iter()

@@ -111,6 +111,11 @@ impl Patient {
         let mut files: Vec<PathBuf> = fs::read_dir(self.state.join("audit"))
             .map(|folder| folder.map(|file| file.expect("an entry").path()).collect())
             .unwrap_or_default();
+        // Beside them lies what is replaced all the time.
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        });
         files.sort();
         let text: String = files
             .iter()
