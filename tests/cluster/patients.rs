@@ -12,6 +12,7 @@ use crate::cable::Cable;
 use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
+use crate::wait::lines_so_far;
 
 /// The setting that is well as declared and sick as small as this; both are small beside what makes a released signature speak.
 const KEY: &str = "net.netfilter.nf_conntrack_max";
@@ -119,7 +120,7 @@ impl Patient {
         files.sort();
         let text: String = files
             .iter()
-            .map(|file| fs::read_to_string(file).expect("text"))
+            .map(|file| lines_so_far(file).expect("it can be read"))
             .collect();
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())

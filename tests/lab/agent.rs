@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::node::{Node, Plan, Ran};
 use crate::playbook::{self, Edited};
 use crate::story::{Record, Story};
-use crate::wait::{eventually, so};
+use crate::wait::{eventually, lines_so_far, so};
 
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_nodemend");
@@ -201,7 +201,7 @@ impl<'node> Agent<'node> {
         files.sort();
         let mut text = String::new();
         for file in files {
-            text.push_str(&fs::read_to_string(file)?);
+            text.push_str(&lines_so_far(&file)?);
         }
         Story::parse(&text)
     }
