@@ -13,7 +13,7 @@ use crate::audit::AuditLog;
 use crate::binaries::component;
 use crate::node;
 use crate::pki::Pki;
-use crate::process::{Process, until};
+use crate::process::{self, Process, until};
 use crate::seats::Seat;
 
 /// The control plane's address, and the nodes' gateway (TEST-NET-2: routed nowhere).
@@ -51,8 +51,10 @@ impl ControlPlane {
         let seat = Seat::take(name);
         enter_own_network();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}"));
-        // What an earlier, failed run left to be read.
-        fs::remove_dir_all(&dir).ok();
+        // What a failed run left to be read: the next one may be its repetition.
+        let before = dir.with_extension("before");
+        fs::remove_dir_all(&before).ok();
+        fs::rename(&dir, &before).ok();
         fs::create_dir_all(&dir).expect("the target directory can be written");
         fs::write(dir.join("audit-policy.yaml"), AUDIT_POLICY).expect("a writable directory");
         let server = format!("https://{ADDRESS}");
@@ -171,11 +173,19 @@ impl ControlPlane {
         &self.dir
     }
 
+    /// Where images for its nodes are laid, OCI archives. There, because a run that was killed leaves them to be removed by
+    /// the next one.
+    pub fn images(&self) -> PathBuf {
+        let images = self.dir.join("images");
+        fs::create_dir_all(&images).expect("the target directory can be written");
+        images
+    }
+
     /// Runs kubectl as admin: its standard output, or its standard error.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let command = component("kubectl");
-        let (program, first) = command.split_first().expect("a command has a program");
-        let output = Command::new(program)
+        let kubectl = component("kubectl");
+        let (program, first) = kubectl.split_first().expect("a command has a program");
+        let output = process::command(program)
             .args(first)
             .args(arguments)
             .env("KUBECONFIG", self.pki.path("admin.kubeconfig"))
@@ -221,6 +231,7 @@ impl Drop for ControlPlane {
             process.kill();
         }
         if std::thread::panicking() {
+            fs::remove_dir_all(self.images()).ok();
             eprintln!(
                 "the control plane's logs are kept in {}",
                 self.dir.display()
@@ -231,7 +242,8 @@ impl Drop for ControlPlane {
     }
 }
 
-fn enter_own_network() {
+/// Puts the calling thread, and what it starts from now on, on a network with nothing but the control plane's bridge.
+pub fn enter_own_network() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
         .expect("this test needs root: it makes a network namespace of its own");
     for arguments in [

@@ -2,6 +2,7 @@
 //! pools, each reaching the server by a way of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use crate::controlplane::ControlPlane;
 use crate::fairness::{self, Scenery};
 use crate::fleet::{Agent, CONFIG_MAPS, LEASES};
 use crate::history;
+use crate::node::sweep;
 use crate::patients::{MENDED_WITHIN, Patient};
 use crate::process::until;
 use crate::relay::{Relay, Way};
@@ -84,7 +86,7 @@ impl Crowd {
             relay,
             admin,
             scenery: Scenery::default(),
-            hosts: tempfile::tempdir_in("/dev/shm").expect("a file system in memory"),
+            hosts: sweep::folder(Path::new(sweep::MEMORY)).expect("a file system in memory"),
         };
         crowd.set_limits(&caps());
         let asleep: Vec<_> = (0..count).map(|number| crowd.invite(number)).collect();

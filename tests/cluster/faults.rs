@@ -15,9 +15,9 @@ const UNKNOWN_WITHIN: Duration = Duration::from_secs(120);
 #[test]
 fn faults_of_a_node_show_as_they_claim_and_end_with_their_guard() {
     let plane = ControlPlane::start_for_nodes("faults");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    pause_image(images.path(), "localhost/pause:1", "pause");
-    let mut node = Node::boot(&plane, 41, images.path());
+    let images = plane.images();
+    pause_image(&images, "localhost/pause:1", "pause");
+    let mut node = Node::boot(&plane, 41, &images);
     node.await_ready(&plane);
 
     let containerd = || {

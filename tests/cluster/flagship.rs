@@ -41,9 +41,9 @@ const PLAYBOOK: &str = "remediations/playbooks/systemd-reexec/1.0.0.yaml";
 #[test]
 fn with_pid_1_mute_the_node_stays_ready_and_pods_hang_until_kubelet_is_restarted_too() {
     let plane = ControlPlane::start_for_nodes("mute");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    pause_image(images.path(), "localhost/pause:1", "pause");
-    let node = ready_node(&plane, 21, images.path(), &[]);
+    let images = plane.images();
+    pause_image(&images, "localhost/pause:1", "pause");
+    let node = ready_node(&plane, 21, &images, &[]);
     let admin = plane.admin();
     start_pod(&admin, "before", node.name());
     until("a pod runs on the healthy node", RUNNING_WITHIN, || {
@@ -83,8 +83,8 @@ fn with_pid_1_mute_the_node_stays_ready_and_pods_hang_until_kubelet_is_restarted
 #[test]
 fn the_agent_in_its_pod_mends_a_mute_pid_1_and_the_kubelet_that_it_wedged() {
     let plane = ControlPlane::start_for_nodes("mended");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    let node = node_with_agent(&plane, 31, images.path(), STANDARD, &[]);
+    let images = plane.images();
+    let node = node_with_agent(&plane, 31, &images, STANDARD, &[]);
     let admin = plane.admin();
     let kubelet = main_pid(&node);
 

@@ -52,8 +52,8 @@ int main(int argc, char **argv) {
 #[test]
 fn a_line_of_the_kernel_counts_in_a_pod_and_what_a_container_says_in_its_name_does_not() {
     let plane = ControlPlane::start_for_nodes("kernel");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    image_of(LIAR, images.path(), "localhost/liar:1", "liar");
+    let images = plane.images();
+    image_of(LIAR, &images, "localhost/liar:1", "liar");
     // A bridge of this test's own: the kernel says its name when its port goes down.
     let bridge = format!("nm{}", std::process::id());
     let files = [(
@@ -61,7 +61,7 @@ fn a_line_of_the_kernel_counts_in_a_pod_and_what_a_container_says_in_its_name_do
         &*signature(&bridge),
     )];
     let config = "limits: { mode: auto, allow: restart }\nsignatures: { dir: /var/lib/nodemend/signatures }\n";
-    let node = node_with_agent(&plane, 51, images.path(), config, &files);
+    let node = node_with_agent(&plane, 51, &images, config, &files);
     let admin = plane.admin();
     let page = metrics(&node);
     let page = page

@@ -1,15 +1,14 @@
 //! What people do by the program's own commands: `nodemend slot list` and `slot release`.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::fleet::LEASES;
 use crate::matrix::case::{Scene, lease};
+use crate::process::command;
 
 /// `nodemend slot ...` as this kubeconfig's user: exit code, standard output, standard error.
 fn slot(scene: &Scene, user: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_nodemend"))
+    let output = command(env!("CARGO_BIN_EXE_nodemend"))
         .args(["slot"])
         .args(arguments)
         .arg("--kubeconfig")

@@ -18,12 +18,12 @@ const RUNNING_WITHIN: Duration = Duration::from_secs(90);
 #[test]
 fn the_daemonset_runs_on_real_nodes_with_what_it_asks_for_and_no_more() {
     let plane = ControlPlane::start_for_nodes("pods");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    pause_image(images.path(), "localhost/pause:1", "pause");
+    let images = plane.images();
+    pause_image(&images, "localhost/pause:1", "pause");
     // A stand-in that only waits: here it is the pod that is looked at, not the program.
-    pause_image(images.path(), "localhost/nodemend:0.1.0", "nodemend");
+    pause_image(&images, "localhost/nodemend:0.1.0", "nodemend");
     plane.apply("overlays/observe");
-    let mut nodes = [11, 12].map(|number| Node::boot(&plane, number, images.path()));
+    let mut nodes = [11, 12].map(|number| Node::boot(&plane, number, &images));
     for node in &mut nodes {
         let took = node.await_ready(&plane);
         eprintln!("{} Ready after {took:?}", node.name());

@@ -1,5 +1,6 @@
 //! One child process that never outlives its test.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +10,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::wait::{self, eventually, so};
+
+/// How `program` is started in the network of a test, of which the proxies of this machine know nothing.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+        command.env_remove(name);
+    }
+    command
+}
 
 /// A running program with its output in a file.
 pub struct Process {
@@ -42,7 +52,7 @@ impl Process {
             .expect("a log file");
         let err = out.try_clone().expect("a second handle of the log file");
         // setpriv: if the test is killed and no `Drop` runs, the kernel ends the child all the same.
-        let child = Command::new("setpriv")
+        let child = command("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .args(&self.argv)
             .stdin(Stdio::null())

@@ -20,9 +20,9 @@ const MENDED_WITHIN: Duration = Duration::from_secs(400);
 fn a_clock_set_forward_and_back_opens_no_case_and_breaks_no_hold() {
     Machine::prepare();
     let plane = ControlPlane::start_for_nodes("qemu");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    install_agent(&plane, images.path(), STANDARD);
-    let mut node = Machine::boot(&plane, 71, images.path());
+    let images = plane.images();
+    install_agent(&plane, &images, STANDARD);
+    let mut node = Machine::boot(&plane, 71, &images);
     let took = node.await_ready(&plane);
     eprintln!("{} Ready after {took:?}", node.name());
     let admin = plane.admin();

@@ -20,8 +20,8 @@ const MENDED_WITHIN: Duration = Duration::from_secs(150);
 #[test]
 fn a_runtime_that_hangs_is_restarted_and_containers_live_on() {
     let plane = ControlPlane::start_for_nodes("runtime");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    let node = node_with_agent(&plane, 61, images.path(), STANDARD, &[]);
+    let images = plane.images();
+    let node = node_with_agent(&plane, 61, &images, STANDARD, &[]);
     let admin = plane.admin();
     start_pod(&admin, "before", node.name());
     until("a pod runs", RUNNING_WITHIN, || {
@@ -52,8 +52,8 @@ fn a_runtime_that_hangs_is_restarted_and_containers_live_on() {
 #[test]
 fn a_kubelet_that_stays_wedged_after_the_bus_was_mended_by_hand_is_restarted() {
     let plane = ControlPlane::start_for_nodes("wedged");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    let node = node_with_agent(&plane, 63, images.path(), STANDARD, &[]);
+    let images = plane.images();
+    let node = node_with_agent(&plane, 63, &images, STANDARD, &[]);
     let admin = plane.admin();
 
     let struck = Timestamp::now();

@@ -18,8 +18,11 @@ const GONE_WITHIN: Duration = Duration::from_secs(30);
 fn a_lab_whose_test_is_killed_leaves_no_process_behind() {
     let own = std::env::current_exe().expect("this test binary");
     let part = "teardown::a_lab_that_waits_for_its_end";
+    // What it cannot remove itself goes with this.
+    let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut child = Command::new(own)
         .args(["--exact", part, "--ignored", "--nocapture"])
+        .env("TMPDIR", temporary.path())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the test binary can be started");
@@ -55,9 +58,9 @@ fn a_lab_whose_test_is_killed_leaves_no_process_behind() {
 #[ignore = "a part of another test, which kills it"]
 fn a_lab_that_waits_for_its_end() {
     let plane = ControlPlane::start_for_nodes("torn-down");
-    let images = tempfile::tempdir().expect("a temporary directory");
-    pause_image(images.path(), "localhost/pause:1", "pause");
-    let mut node = Node::boot(&plane, 81, images.path());
+    let images = plane.images();
+    pause_image(&images, "localhost/pause:1", "pause");
+    let mut node = Node::boot(&plane, 81, &images);
     node.await_ready(&plane);
     println!("{UP}");
     loop {

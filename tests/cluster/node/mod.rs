@@ -14,7 +14,7 @@ pub mod bus_connection;
 #[path = "../../lab/node/cgroup.rs"]
 mod cgroup;
 #[path = "../../lab/node/sweep.rs"]
-mod sweep;
+pub mod sweep;
 
 use std::fs;
 use std::path::Path;
@@ -65,10 +65,7 @@ impl Node {
         let name = format!("node{number}");
         let address = format!("198.51.100.{number}");
         plane.pki().kubelet(&name, &address);
-        sweep::sweep();
-        let prefix = format!("{}{}-", sweep::PREFIX, std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir();
-        let folder = folder.expect("a temporary directory");
+        let folder = sweep::folder(&std::env::temp_dir()).expect("a temporary directory");
         let part = |name: &str| folder.path().join(name);
         for directory in [
             "upper/etc/lab",

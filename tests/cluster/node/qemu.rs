@@ -82,9 +82,7 @@ impl Machine {
         let name = format!("node{number}");
         let address = format!("198.51.100.{number}");
         plane.pki().kubelet(&name, &address);
-        sweep::sweep();
-        let prefix = format!("{}{}-", sweep::PREFIX, std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+        let folder = sweep::folder(&std::env::temp_dir())?;
         let part = |name: &str| folder.path().join(name);
         let kernel = kernel()?;
         let guest = part("guest");
@@ -170,7 +168,11 @@ fn kernel() -> Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     let lock = File::create(folder.join("kernel.lock"))?;
     lock.lock()?;
-    let depends = output(Command::new("apt-cache").args(["depends", KERNEL]))?;
+    let depends = output(
+        Command::new("apt-cache")
+            .args(["depends", KERNEL])
+            .env("LC_ALL", "C"),
+    )?;
     let package = depends
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))

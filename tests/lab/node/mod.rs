@@ -89,9 +89,7 @@ impl Plan {
 
     /// Makes the node, without power yet: files may be put into it first.
     pub fn build(self) -> Result<Node> {
-        sweep::sweep();
-        let prefix = format!("{}{}-", sweep::PREFIX, std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+        let folder = sweep::folder(&std::env::temp_dir())?;
         for part in ["upper", "work", "root"] {
             fs::create_dir(folder.path().join(part))?;
         }
