@@ -11,7 +11,13 @@ use anyhow::{Context, Result, bail};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Looks until `look` gives a value; after `limit` fails, naming `what` and the last reason it was not there.
-pub fn eventually<T>(
+pub fn eventually<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<T>) -> Result<T> {
+    eventually_every(BETWEEN_LOOKS, what, limit, look)
+}
+
+/// As [`eventually`], with this pause after each look: for what does not stay as it is.
+pub fn eventually_every<T>(
+    pause: Duration,
     what: &str,
     limit: Duration,
     mut look: impl FnMut() -> Result<T>,
@@ -23,7 +29,7 @@ pub fn eventually<T>(
             Err(reason) if began.elapsed() >= limit => {
                 return Err(reason).with_context(|| format!("{what}: not within {limit:?}"));
             }
-            Err(_) => thread::sleep(BETWEEN_LOOKS),
+            Err(_) => thread::sleep(pause),
         }
     }
 }

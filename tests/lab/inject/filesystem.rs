@@ -1,8 +1,10 @@
 //! Filesystems of a node: an ext4 that hit an error, one that is frozen under a writer, a full one.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -52,12 +54,11 @@ fn mount(node: &Node, device: &str, at: &str) -> Result<()> {
     let number = fs::read_to_string(format!("/sys/block/{name}/dev"))?;
     let (major, minor) = number.trim().split_once(':').context("a device number")?;
     // Left by an earlier disk of this node, perhaps.
-    node.run_mount_tool(&["rm", "-f", device])?.ok()?;
-    node.run_mount_tool(&["mknod", device, "b", major, minor])?
-        .ok()?;
-    node.run_mount_tool(&["mkdir", "-p", at])?.ok()?;
+    node.run(&["rm", "-f", device])?.ok()?;
+    node.run(&["mknod", device, "b", major, minor])?.ok()?;
+    node.run(&["mkdir", "-p", at])?.ok()?;
     let options = ["-t", "ext4", "-o", "errors=remount-ro", device, at];
-    node.run_mount_tool(&[&["mount"], options.as_slice()].concat())?
+    node.run(&[&["mount"], options.as_slice()].concat())?
         .ok()
         .map(drop)
 }
@@ -68,17 +69,23 @@ impl Drop for LoopExt4<'_> {
         if self.node.leader().is_ok() {
             report(
                 self.node
-                    .run_mount_tool(&["umount", "--lazy", self.at])
+                    .run(&["umount", "--lazy", self.at])
                     .and_then(|ran| ran.ok()),
             );
         }
     }
 }
 
+/// Thaws at the end of its input: when it is told to, and when the test that holds it is killed. What waits for a frozen
+/// filesystem cannot be killed, so a node that ended before the thaw would never be gone.
+const KEEPER: &str =
+    r#"fsfreeze --freeze "$0" && echo frozen && read -r _; fsfreeze --unfreeze "$0""#;
+
 /// A frozen filesystem with a process of the node waiting for it; dropped: thawed.
 #[derive(Debug)]
 pub struct Frozen<'node, 'disk> {
     disk: &'disk LoopExt4<'node>,
+    keeper: Child,
 }
 
 impl<'node, 'disk> Frozen<'node, 'disk> {
@@ -86,11 +93,15 @@ impl<'node, 'disk> Frozen<'node, 'disk> {
 
     /// Freezes `disk` and starts a writer, which hangs in the kernel (state D) until the thaw.
     pub fn on(disk: &'disk LoopExt4<'node>) -> Result<Self> {
-        let_hung_tasks_be_reported()?;
-        let frozen = Self { disk };
-        disk.node
-            .run_mount_tool(&["fsfreeze", "--freeze", disk.at])?
-            .ok()?;
+        let keeper = disk
+            .node
+            .spawn_beside(&["sh", "-c", KEEPER, disk.at])
+            .context("freeze")?;
+        let mut frozen = Self { disk, keeper };
+        let output = frozen.keeper.stdout.take().context("a pipe")?;
+        let mut said = String::new();
+        BufReader::new(output).read_line(&mut said)?;
+        ensure!(said == "frozen\n", "{} could not be frozen", disk.at);
         let unit = format!("--unit={}", Self::WRITER);
         let file = format!("{}/stuck", disk.at);
         disk.node
@@ -108,32 +119,55 @@ impl<'node, 'disk> Frozen<'node, 'disk> {
     }
 }
 
-/// After `hung_task_warnings` reports (10 by default, counted since the boot of the machine that the nodes share) the
-/// kernel is silent about hung tasks: gives it as many again where few are left.
-fn let_hung_tasks_be_reported() -> Result<()> {
-    const LEFT: &str = "/proc/sys/kernel/hung_task_warnings";
-    let left: i64 = fs::read_to_string(LEFT)
-        .with_context(|| format!("read {LEFT}"))?
-        .trim()
-        .parse()?;
-    // -1: without end.
-    if (0..5).contains(&left) {
-        fs::write(LEFT, "10").with_context(|| {
-            format!("the kernel reports {left} more hung tasks, and {LEFT} cannot be raised")
-        })?;
-    }
-    Ok(())
-}
-
 impl Drop for Frozen<'_, '_> {
     fn drop(&mut self) {
-        report(
-            self.disk
-                .node
-                .run_mount_tool(&["fsfreeze", "--unfreeze", self.disk.at])
-                .and_then(|ran| ran.ok()),
-        );
+        drop(self.keeper.stdin.take());
+        let ended = self.keeper.wait().map_err(anyhow::Error::from);
+        report(ended.and_then(|status| {
+            ensure!(status.success(), "the thaw of {}: {status}", self.disk.at);
+            Ok(())
+        }));
     }
+}
+
+/// Sees to it that the kernel reports a hung task: how long that may take.
+///
+/// After `hung_task_warnings` reports (10 by default, counted since the boot of the machine that the nodes share) it is
+/// silent: gives it as many again where few are left.
+pub fn let_hung_tasks_be_reported() -> Result<Duration> {
+    ensure!(
+        hung_task_setting("panic")? == 0,
+        "a hung task would bring this machine down: sysctl kernel.hung_task_panic=0"
+    );
+    let left = hung_task_setting("warnings")?;
+    // -1: without end.
+    if (0..5).contains(&left) {
+        fs::write(hung_task_file("warnings"), "10").with_context(|| {
+            format!("the kernel reports {left} more hung tasks, and that cannot be raised")
+        })?;
+    }
+    let timeout = hung_task_setting("timeout_secs")?;
+    ensure!(
+        timeout > 0,
+        "this machine's kernel does not look for hung tasks: sysctl kernel.hung_task_timeout_secs=120"
+    );
+    // 0: every `timeout` seconds.
+    let between = match hung_task_setting("check_interval_secs")? {
+        0 => timeout,
+        interval => interval.min(timeout),
+    };
+    let rest = Duration::from_secs(20);
+    Ok(rest + Duration::from_secs(u64::try_from(timeout + between)?))
+}
+
+fn hung_task_file(name: &str) -> String {
+    format!("/proc/sys/kernel/hung_task_{name}")
+}
+
+fn hung_task_setting(name: &str) -> Result<i64> {
+    let file = hung_task_file(name);
+    let text = fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+    Ok(text.trim().parse()?)
 }
 
 /// A small tmpfs over a directory of the node, and a file that takes all of it; dropped: the file goes, the
@@ -146,8 +180,8 @@ pub struct FullDisk<'node> {
 
 /// Mounts the small tmpfs: to be done before the agent starts.
 pub fn small_disk(node: &Node, at: &str) -> Result<()> {
-    node.run_mount_tool(&["mkdir", "-p", at])?.ok()?;
-    node.run_mount_tool(&[
+    node.run(&["mkdir", "-p", at])?.ok()?;
+    node.run(&[
         "mount",
         "-t",
         "tmpfs",

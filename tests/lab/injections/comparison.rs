@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::inject::sysctl::ChangedSysctl;
+use crate::inject::sysctl::{self, ChangedSysctl};
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 use crate::wait::{eventually, so, throughout};
@@ -25,7 +25,14 @@ fn node_left_alone_compares_equal_and_each_touch_is_seen() -> Result<()> {
         println!("{what}: {report:#}");
         Ok(())
     };
-    let changed = ChangedSysctl::on(&node, "net.ipv4.ip_forward", "1")?;
+    let forward = "net.ipv4.ip_forward";
+    // A new network begins with what the machine has, which is 1 where it runs containers.
+    let other = if sysctl::read(&node, forward)? == "0" {
+        "1"
+    } else {
+        "0"
+    };
+    let changed = ChangedSysctl::on(&node, forward, other)?;
     seen("a changed setting")?;
     drop(changed);
     before.equals(&Snapshot::of(&node)?)?;

@@ -96,7 +96,11 @@ fn writer_on_a_frozen_filesystem_hangs_until_the_thaw() -> Result<()> {
     eventually("the write after the thaw", Duration::from_secs(5), || {
         let written = node.run(&["test", "-e", "/mnt/stuck"])?;
         so(written.is_ok(), || "the file is not there".to_owned())
-    })
+    })?;
+    drop(disk);
+    let mounts = node.run(&["cat", "/proc/mounts"])?.ok()?;
+    ensure!(!mounts.contains(" /mnt "), "still mounted:\n{mounts}");
+    Ok(())
 }
 
 #[test]

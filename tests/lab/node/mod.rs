@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -97,7 +97,10 @@ impl Plan {
             .join("lab")
             .join(&self.name);
         if logs.exists() {
-            fs::remove_dir_all(&logs)?;
+            // Perhaps those of a failure that is repeated now.
+            let before = logs.with_extension("before");
+            fs::remove_dir_all(&before).ok();
+            fs::rename(&logs, before)?;
         }
         fs::create_dir_all(&logs)?;
         println!("node {}: logs in {}", self.name, logs.display());
@@ -233,14 +236,18 @@ impl Node {
         Ok(Ran::of(argv, &output))
     }
 
-    /// Runs a tool of this machine in the node's mount namespace only: for what the node's own root lacks.
-    pub fn run_mount_tool(&self, argv: &[&str]) -> Result<Ran> {
+    /// Starts a command that sees the node's files and is none of its processes: what ends the node does not end it. Its
+    /// input and output are pipes.
+    pub fn spawn_beside(&self, argv: &[&str]) -> Result<Child> {
         let leader = self.leader()?.to_string();
-        let output = Command::new("nsenter")
-            .args(["--target", &leader, "--mount"])
+        Command::new("nsenter")
+            .args(["--target", &leader, "--mount", "--root", "--wd"])
             .args(argv)
-            .output()?;
-        Ok(Ran::of(argv, &output))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .context("start nsenter")
     }
 
     /// Where `inside` (an absolute path in the node) is found from outside: through PID 1's root while the node is on,

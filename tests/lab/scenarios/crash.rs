@@ -4,10 +4,9 @@
 //! and the audit log stays whole (safety.md, section 4; I8, I9).
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 
 use super::{MEND_LIMIT, REEXEC, SILENT_BUS, closed, ends_well, run_closed};
@@ -16,6 +15,7 @@ use crate::bus::{Answer, ping_manager};
 use crate::inject::bus_connection::MutedBus;
 use crate::inject::process::main_process;
 use crate::node::Node;
+use crate::wait::{eventually_every, so};
 
 /// Far below the time between two entries of the journal, which are synced to disk one by one.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
@@ -36,17 +36,16 @@ pub fn journals(node: &Node) -> Result<String> {
 /// Kills the agent at the very moment that its journal holds `mark`.
 fn kill_at(node: &Node, agent: &Agent<'_>, mark: &str) -> Result<()> {
     let pid = main_process(node, "nodemend.service")?;
-    let until = Instant::now() + 2 * MEND_LIMIT;
-    while !journals(node)?.contains(mark) {
-        if Instant::now() > until {
-            bail!(
-                "the journal never said {mark}:\n{}\n{}",
-                journals(node)?,
-                agent.story()?
-            );
-        }
-        thread::sleep(BETWEEN_LOOKS);
-    }
+    let what = format!("{mark} in the journal");
+    eventually_every(BETWEEN_LOOKS, &what, 2 * MEND_LIMIT, || {
+        let journals = journals(node)?;
+        so(journals.contains(mark), || journals)
+    })
+    .with_context(|| {
+        agent
+            .story()
+            .map_or_else(|error| format!("{error:#}"), |story| story.to_string())
+    })?;
     kill(pid, Signal::SIGKILL).context("SIGKILL to the agent")?;
     agent.kill()
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{MEND_LIMIT, closed, ends_well, opened};
 use crate::agent::{self, Agent, Mode};
-use crate::inject::filesystem::{Frozen, LoopExt4};
+use crate::inject::filesystem::{Frozen, LoopExt4, let_hung_tasks_be_reported};
 use crate::inject::sysctl;
 use crate::inject::units::CrashLoop;
 use crate::wait::{eventually, so};
@@ -76,9 +76,6 @@ fn filesystem_that_hit_an_error_opens_a_case_for_its_mount() -> Result<()> {
     ends_well(&node, &agent)
 }
 
-/// The kernel looks every `hung_task_timeout_secs` (120) for tasks that hung that long: up to twice that.
-const HUNG_TASK_LIMIT: Duration = Duration::from_secs(260);
-
 #[test]
 fn hung_task_is_read_from_the_kernels_own_log() -> Result<()> {
     let node = agent::plan("scenario_hung_task")?
@@ -86,8 +83,9 @@ fn hung_task_is_read_from_the_kernels_own_log() -> Result<()> {
         .boot()?;
     let disk = LoopExt4::mount(&node, "/mnt")?;
     let agent = Agent::launch(&node, Mode::Observe)?;
+    let limit = let_hung_tasks_be_reported()?;
     let frozen = Frozen::on(&disk)?;
-    let case = agent.told("a case of kernel-task-hung", HUNG_TASK_LIMIT, |record| {
+    let case = agent.told("a case of kernel-task-hung", limit, |record| {
         record.is("case-opened", "kernel-task-hung")
     })?;
     let evidence = case.texts("evidence").join("\n");
