@@ -52,22 +52,7 @@ pub fn tree() -> Result<PathBuf> {
 
 fn build(tree: &Path) -> Result<()> {
     let archive = apt::Archive::of_this_machine()?;
-    let packages: Vec<&str> = PACKAGES
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .collect();
-    let mut command = Command::new("nice");
-    command.args(["debootstrap", "--variant=minbase"]);
-    command.arg(format!("--include={}", packages.join(",")));
-    if let Some(keyring) = &archive.keyring {
-        command.arg(format!("--keyring={}", keyring.display()));
-    }
-    command
-        .arg(SUITE)
-        .arg(tree)
-        .arg(&archive.main)
-        .envs(archive.proxy_environment());
-    run(&mut command)?;
+    run(&mut archive.debootstrap(SUITE, PACKAGES, tree))?;
     run(Command::new("sh")
         .args(["-c", CUSTOMIZE, "customize.sh"])
         .arg(tree))

@@ -27,7 +27,7 @@ const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub struct Archive {
     /// URI of the main archive.
     pub main: String,
-    pub keyring: Option<PathBuf>,
+    keyring: Option<PathBuf>,
     /// apt.conf lines that reach an archive from here need: proxies and validity checks.
     pub settings: String,
 }
@@ -77,8 +77,24 @@ impl Archive {
         })
     }
 
+    /// The command that makes `tree`: a minimal `suite` and these packages, one a line.
+    pub fn debootstrap(&self, suite: &str, packages: &str, tree: &Path) -> Command {
+        let packages: Vec<_> = packages
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .collect();
+        let mut command = contained(&["nice", "debootstrap", "--variant=minbase"]);
+        command.arg(format!("--include={}", packages.join(",")));
+        if let Some(keyring) = &self.keyring {
+            command.arg(format!("--keyring={}", keyring.display()));
+        }
+        command.arg(suite).arg(tree).arg(&self.main);
+        command.envs(self.proxy_environment());
+        command
+    }
+
     /// apt's proxy as the environment variable that debootstrap's downloader reads.
-    pub fn proxy_environment(&self) -> Vec<(&'static str, String)> {
+    fn proxy_environment(&self) -> Vec<(&'static str, String)> {
         let proxy = |key: &str| {
             let line = self.settings.lines().find(|line| line.starts_with(key))?;
             line.split('"')
@@ -90,6 +106,18 @@ impl Archive {
         let https = proxy("Acquire::https::Proxy ").map(|value| ("https_proxy", value));
         http.into_iter().chain(https).collect()
     }
+}
+
+/// A command that ends with the thread that starts it, and takes along what it started and mounted: the tree that it was
+/// making can be removed then.
+pub fn contained(argv: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--", "unshare", "--mount"])
+        .args(["--propagation", "slave", "--pid", "--fork"])
+        .args(["--kill-child", "--mount-proc", "--"])
+        .args(argv);
+    command
 }
 
 fn source_files() -> Result<Vec<PathBuf>> {

@@ -143,20 +143,7 @@ impl Cache {
 
 fn build_base(tree: &Path) -> Result<()> {
     let archive = apt::Archive::of_this_machine()?;
-    let packages: Vec<_> = PACKAGES
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .collect();
-    let mut debootstrap = Command::new("debootstrap");
-    debootstrap
-        .arg("--variant=minbase")
-        .arg(format!("--include={}", packages.join(",")));
-    if let Some(keyring) = &archive.keyring {
-        debootstrap.arg(format!("--keyring={}", keyring.display()));
-    }
-    debootstrap.arg(SUITE).arg(tree).arg(&archive.main);
-    debootstrap.envs(archive.proxy_environment());
-    run(&mut debootstrap)?;
+    run(&mut archive.debootstrap(SUITE, PACKAGES, tree))?;
     run(Command::new("sh")
         .args(["-c", CUSTOMIZE, "customize.sh"])
         .arg(tree))
@@ -168,16 +155,7 @@ fn build_outdated(base: &Path, tree: &Path) -> Result<()> {
     fs::write(&sources, sources_list::sources_list(&archive, SUITE)?)?;
     let settings = tree.join("apt.conf");
     fs::write(&settings, &archive.settings)?;
-    let mut script = Command::new("unshare");
-    script.args([
-        "--mount",
-        "--propagation",
-        "slave",
-        "sh",
-        "-c",
-        OUTDATED,
-        "outdated.sh",
-    ]);
+    let mut script = apt::contained(&["sh", "-c", OUTDATED, "outdated.sh"]);
     run(script.arg(base).arg(tree).arg(&sources).arg(&settings))?;
     fs::remove_dir_all(tree.join("work"))?;
     Ok(fs::remove_dir(tree.join("root"))?)
