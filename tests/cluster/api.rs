@@ -54,15 +54,7 @@ impl Answer {
 impl Caller {
     /// A caller by the text of a kubeconfig.
     pub fn new(runtime: &Rc<Runtime>, kubeconfig: &str) -> Self {
-        let client = runtime.block_on(async {
-            let document = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig of ours");
-            let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(document, &options).await;
-            let mut config = config.expect("a kubeconfig of ours");
-            // A repeated call would hide the first answer, which is what a test is about.
-            config.default_retry = false;
-            Client::try_from(config).expect("a client of a sound configuration")
-        });
+        let client = runtime.block_on(client(kubeconfig));
         Self {
             runtime: Rc::clone(runtime),
             client,
@@ -153,6 +145,18 @@ impl Caller {
             Answer { code, body }
         })
     }
+}
+
+/// A client by the text of a kubeconfig.
+pub async fn client(kubeconfig: &str) -> Client {
+    let document = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig of ours");
+    let config = Config::from_custom_kubeconfig(document, &KubeConfigOptions::default()).await;
+    let mut config = config.expect("a kubeconfig of ours");
+    // A repeated call would hide the first answer, which is what a test is about.
+    config.default_retry = false;
+    // That of this machine knows nothing of a test's network.
+    config.proxy_url = None;
+    Client::try_from(config).expect("a client of a sound configuration")
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -121,15 +121,7 @@ fn execute(argv: &[String]) {
 
 #[test]
 fn a_cable_that_is_pulled_or_loses_one_way_refuses_nothing_and_carries_again_when_mended() {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("this test needs root");
-    for command in [
-        "ip link set lo up",
-        "ip link add br0 type bridge",
-        "ip addr add 198.51.100.1/24 dev br0",
-        "ip link set br0 up",
-    ] {
-        run(command);
-    }
+    crate::controlplane::enter_own_network();
     let logs = tempfile::tempdir().expect("a temporary directory");
     let (one, other) = (Cable::lay(1, logs.path()), Cable::lay(2, logs.path()));
     // Nobody listens: whoever gets through is refused, whoever does not hears nothing.
@@ -137,7 +129,10 @@ fn a_cable_that_is_pulled_or_loses_one_way_refuses_nothing_and_carries_again_whe
         let call = "echo > /dev/tcp/198.51.100.1/9";
         let argv = ["timeout", "1", "bash", "-c", call].map(str::to_owned);
         let argv = cable.inside(&argv);
-        let output = Command::new(&argv[0]).args(&argv[1..]).output();
+        let output = Command::new(&argv[0])
+            .args(&argv[1..])
+            .env("LC_ALL", "C")
+            .output();
         let output = output.expect("nsenter is installed");
         String::from_utf8_lossy(&output.stderr).contains("refused")
     };

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
@@ -14,13 +13,13 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use kube::Client;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
+use crate::api::client;
+use crate::background::Background;
 use crate::troubles::Chance;
 
 /// One more second than a call may take.
@@ -60,8 +59,7 @@ struct Mind {
 pub struct Liar {
     url: String,
     mind: Arc<Mutex<Mind>>,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 impl Liar {
@@ -73,33 +71,17 @@ impl Liar {
             is_honest: false,
             told: 0,
         }));
-        let (end, ended) = oneshot::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.expect("a port in the test's own network");
+        let address = listener.local_addr().expect("an address");
         let (own, kubeconfig) = (Arc::clone(&mind), kubeconfig.to_owned());
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a tokio runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-                let listener = listener.expect("a port in the test's own network");
-                let address = listener.local_addr().expect("an address");
-                let client = client(&kubeconfig).await;
-                ready
-                    .send(format!("http://{address}"))
-                    .expect("the test waits");
-                tokio::select! {
-                    () = serve(listener, client, own) => {}
-                    _ = ended => {}
-                }
-            });
+        let background = Background::serve(listener, move |listener| async move {
+            serve(listener, client(&kubeconfig).await, own).await;
         });
         Self {
-            url: is_ready.recv().expect("the liar listens"),
+            url: format!("http://{address}"),
             mind,
-            end: Some(end),
-            thread: Some(thread),
+            _background: background,
         }
     }
 
@@ -119,18 +101,6 @@ impl Liar {
     }
 }
 
-impl Drop for Liar {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            // One that panicked has nobody to tell.
-            end.send(()).ok();
-        }
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
-    }
-}
-
 impl Mind {
     fn draw(&mut self) -> Option<Lie> {
         if self.is_honest || self.chance.below(ONE_OF) > 0 {
@@ -143,14 +113,6 @@ impl Mind {
 
 fn lock(mind: &Mutex<Mind>) -> MutexGuard<'_, Mind> {
     mind.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn client(kubeconfig: &str) -> Client {
-    let document = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig of ours");
-    let config = Config::from_custom_kubeconfig(document, &KubeConfigOptions::default()).await;
-    let mut config = config.expect("a kubeconfig of ours");
-    config.default_retry = false;
-    Client::try_from(config).expect("a client of a sound configuration")
 }
 
 async fn serve(listener: TcpListener, client: Client, mind: Arc<Mutex<Mind>>) {

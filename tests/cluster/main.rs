@@ -4,10 +4,11 @@
 //! builds the control plane (about five minutes), later ones take it from the user's cache.
 //!
 //! In the order of use: `binaries` the control plane's programs and their cache, `process` one
-//! supervised child, `seats` how many control planes there may be, `pki` certificates, `controlplane` all of it together, `api` one caller,
-//! `audit` what the server wrote down, `fleet` nodes, pods and tokens, `relay`, `cable` and `liar` an agent's own way to the server, `patients`
-//! hosts that fall sick, `troubles` what is done to them; `invariants`, `steps`, `history` and `fairness` the
-//! checkers of what was written; then the tests.
+//! supervised child, `seats` how many control planes there may be, `pki` certificates, `controlplane`
+//! all of it together, `api` one caller, `audit` what the server wrote down, `fleet` nodes, pods and
+//! tokens, `relay`, `cable` and `liar` an agent's own way to the server, `background` the thread that
+//! serves it, `patients` hosts that fall sick, `troubles` what is done to them; `invariants`, `steps`,
+//! `history` and `fairness` the checkers of what was written; then the tests.
 
 #![allow(
     clippy::disallowed_methods,
@@ -20,6 +21,7 @@ mod agents;
 mod answers;
 mod api;
 mod audit;
+mod background;
 mod binaries;
 mod cable;
 mod controlplane;

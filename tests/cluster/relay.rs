@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+
+use crate::background::Background;
 
 const PORT: u16 = 6443;
 
@@ -31,8 +32,7 @@ type Ways = HashMap<IpAddr, Way>;
 /// The relay; it ends with this value.
 pub struct Relay {
     ways: Arc<watch::Sender<Ways>>,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 impl Relay {
@@ -40,29 +40,14 @@ impl Relay {
     pub fn start(server: &str) -> Self {
         let server: SocketAddr = server.parse().expect("address and port of the server");
         let ways = Arc::new(watch::Sender::new(Ways::new()));
-        let (end, ended) = oneshot::channel();
         let seen = Arc::clone(&ways);
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a tokio runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::bind(("0.0.0.0", PORT)).await;
-                let listener = listener.expect("a free port in the test's own network");
-                ready.send(()).expect("the test waits");
-                tokio::select! {
-                    () = accept(listener, server, seen) => {}
-                    _ = ended => {}
-                }
-            });
-        });
-        is_ready.recv().expect("the relay listens");
+        let listener = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT));
+        let listener = listener.expect("a free port in the test's own network");
+        let background =
+            Background::serve(listener, move |listener| accept(listener, server, seen));
         Self {
             ways,
-            end: Some(end),
-            thread: Some(thread),
+            _background: background,
         }
     }
 
@@ -77,18 +62,6 @@ impl Relay {
         self.ways.send_modify(|ways| {
             ways.insert(whose, way);
         });
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            // A relay that panicked has nobody to tell.
-            end.send(()).ok();
-        }
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
     }
 }
 
@@ -156,6 +129,8 @@ async fn pump<R: AsyncReadExt + Unpin, W: AsyncWriteExt + Unpin>(
 fn the_relay_passes_on_delays_and_holds_back_the_bytes_of_one_agent_alone() {
     use std::io::{Read, Write};
     use std::time::Instant;
+    // Its port is fixed, and in use where this machine has a cluster.
+    crate::controlplane::enter_own_network();
     let echo = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = echo.local_addr().expect("an address").to_string();
     std::thread::spawn(move || {
