@@ -15,11 +15,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// Without cgroups of its own a sender is unknown, so its lines are counted and not shown: that is how they are seen here.
 const SCRIPT: &str = r"
 mount -t tmpfs tmpfs /run
-mkdir -p /run/log/journal /run/systemd /run/own/log
-echo 44444444444444444444444444444444 > /run/own/machine-id
-printf '[Journal]\nReadKMsg=no\nRateLimitIntervalSec=0\n' > /run/own/journald.conf
-mount --bind /run/own/machine-id /etc/machine-id
-mount --bind /run/own/journald.conf /etc/systemd/journald.conf
+mkdir -p /run/log/journal /run/systemd /run/own/log /run/own/etc /run/own/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/own/etc,workdir=/run/own/work /etc
+echo 44444444444444444444444444444444 > /etc/machine-id
+rm -rf /etc/systemd/journald.conf.d
+mkdir -p /etc/systemd
+printf '[Journal]\nReadKMsg=no\nRateLimitIntervalSec=0\n' > /etc/systemd/journald.conf
 mount --bind /run/own/log /var/log
 /lib/systemd/systemd-journald &
 until test -S /run/systemd/journal/stdout; do sleep 0.05; done
