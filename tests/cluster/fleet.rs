@@ -131,7 +131,8 @@ pub fn token(plane: &ControlPlane, node: &str, account: &str) -> String {
     mint(
         plane,
         account,
-        &json!({ "expirationSeconds": 3600, "boundObjectRef": bound }),
+        // Longer than any test: nobody here renews it.
+        &json!({ "expirationSeconds": 86_400, "boundObjectRef": bound }),
     )
 }
 

@@ -1,11 +1,19 @@
 //! How many control planes run at once, and which of the waiting tests is next.
 
+use std::fs;
+use std::io::Write;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Control planes for each core: half a gigabyte each, and after its start a tenth of a core, for what a test does most of its
 /// time is wait, for holds, soaks and probes.
 const FOR_EACH_CORE: usize = 2;
+/// What a control plane and a node were seen to take of the inotify instances that this machine's root may have: 4 and 13.
+/// Without one, kubelet and containerd end.
+const INOTIFY: usize = 17;
+/// What they take of this machine's memory, with agents and pods.
+const MEMORY_KIB: usize = 1 << 20;
 /// What takes longest, longest first, with its room: a crowd keeps a core busy. These go before the others, so that none of them
 /// is left over at the end.
 const LONG: &[(&str, usize)] = &[
@@ -75,8 +83,17 @@ impl Drop for Seat {
     fn drop(&mut self) {
         table(&mut lock()).leave(self.number, self.room);
         FREED.notify_all();
-        eprintln!("cluster {}: {:?}", self.name, self.since.elapsed());
+        say(&format!(
+            "cluster {}: {:?}",
+            self.name,
+            self.since.elapsed()
+        ));
     }
+}
+
+/// Past the harness, which shows what it captures of failures only.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
 }
 
 fn lock() -> MutexGuard<'static, Option<Table>> {
@@ -85,9 +102,36 @@ fn lock() -> MutexGuard<'static, Option<Table>> {
 
 fn table(guard: &mut Option<Table>) -> &mut Table {
     guard.get_or_insert_with(|| {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Table::of(cores * FOR_EACH_CORE)
+        let seats = seats();
+        say(&format!("cluster: room for {seats} control planes at once"));
+        Table::of(seats)
     })
+}
+
+/// For how many control planes this machine has the cores, and at present the memory and inotify instances.
+fn seats() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let number = |file: &str, before: &str| -> usize {
+        let text = fs::read_to_string(file).expect("Linux has this file");
+        let line = text.lines().find_map(|line| line.strip_prefix(before));
+        let word = line.and_then(|line| line.split_whitespace().next());
+        word.and_then(|word| word.parse().ok()).expect("a number")
+    };
+    let memory = number("/proc/meminfo", "MemAvailable:") / MEMORY_KIB;
+    let most = number("/proc/sys/fs/inotify/max_user_instances", "");
+    let inotify = most.saturating_sub(inotify_in_use()) / INOTIFY;
+    (cores * FOR_EACH_CORE).min(memory).min(inotify)
+}
+
+/// Those of all users: more than those that count.
+fn inotify_in_use() -> usize {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    // Not every entry is a process, and one may end meanwhile.
+    let files = processes.filter_map(|process| fs::read_dir(process.path().join("fd")).ok());
+    let is_inotify = |file: &fs::DirEntry| {
+        fs::read_link(file.path()).is_ok_and(|to| to == Path::new("anon_inode:inotify"))
+    };
+    files.flatten().flatten().filter(is_inotify).count()
 }
 
 impl Table {

@@ -57,6 +57,11 @@ impl Drop for Kernel {
     }
 }
 
+/// The kernel log is the whole machine's, so what it is to say of this test nobody else's bridge is called.
+fn bridge(name: &str) -> String {
+    format!("n{}{name}", std::process::id())
+}
+
 /// A rule for one line of the kernel.
 fn rule(name: &str, kind: &str, count: &str) -> String {
     json!({
@@ -137,7 +142,7 @@ fn told_at<'a>(calls: &'a [Call], node: &str, kind: &str) -> Option<&'a Call> {
 fn a_kernel_line_is_a_condition_on_the_server_within_milliseconds() {
     let scene = Scene::new("kernel-line");
     let mut kernel = Kernel::new();
-    let name = |agent: usize, line: usize| format!("lab{agent}x{line}");
+    let name = |agent: usize, line: usize| bridge(&format!("a{agent}x{line}"));
     let kind = |agent: usize, line: usize| format!("LabLine{agent}x{line}");
     let mut readers: Vec<Patient> = (0..AGENTS)
         .map(|agent| {
@@ -198,12 +203,13 @@ fn a_kernel_line_is_a_condition_on_the_server_within_milliseconds() {
 fn an_event_that_comes_again_is_a_series_and_its_writes_are_few() {
     let scene = Scene::new("series");
     let mut kernel = Kernel::new();
-    let rules = [("labseries".to_owned(), "LabSeries".to_owned(), "1 in 10s")];
+    let name = bridge("series");
+    let rules = [(name.clone(), "LabSeries".to_owned(), "1 in 10s")];
     let mut patient = reader(&scene, "node-s", &rules);
     await_state(&scene, &mut patient, "healthy");
-    kernel.say("link add labseries type bridge");
+    kernel.say(&format!("link add {name} type bridge"));
     for turn in 1..=4 {
-        kernel.speak("labseries");
+        kernel.speak(&name);
         until("the case opens", MENDED_WITHIN, || {
             patient.told("case-opened").len() == turn
         });
@@ -221,7 +227,7 @@ fn an_event_that_comes_again_is_a_series_and_its_writes_are_few() {
     let events = events["items"].as_array().cloned().unwrap_or_default();
     let opened: Vec<_> = events
         .iter()
-        .filter(|event| event["reason"] == "OpenedLabseries")
+        .filter(|event| event["reason"] == *format!("OpenedN{}series", std::process::id()))
         .collect();
     assert_eq!(opened.len(), 1, "{opened:#?}");
     assert_eq!(opened[0]["regarding"]["name"], "node-s");
