@@ -11,10 +11,18 @@ use nix::unistd::Pid;
 
 use crate::wait::{self, eventually, so};
 
-/// How `program` is started in the network of a test, of which the proxies of this machine know nothing.
+/// How `program` is started in the network of a test, of which the proxies of this machine know nothing, nor the pod that it may
+/// be itself.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
+    const FOREIGN: [&str; 5] = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "POD_NAMESPACE",
+    ];
     let mut command = Command::new(program);
-    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+    for name in FOREIGN {
         command.env_remove(name);
     }
     command
