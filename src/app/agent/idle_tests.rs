@@ -3,12 +3,12 @@
 use super::boot::{self, Built, Plan};
 use super::cluster::{follow, refresh};
 use super::core::{Core, Message};
+use super::ledger_tests::alone;
 use super::reporter::report;
 use super::sight::Seen;
-use crate::app::config::Config;
 use crate::host::clock::Clock;
 use crate::host::cluster::{ApiError, Call, Cluster, Resource, Verb, Watching};
-use crate::host::{BoxFuture, Host, clock};
+use crate::host::{BoxFuture, clock};
 use crate::probes;
 use crate::report::pace::{COALESCE, HEARTBEAT};
 use crate::signal::{Batch, LogRecord, LogSource, Subject, Timestamp, Uptime};
@@ -230,16 +230,12 @@ async fn scene(unwanted: &'static str) -> Scene {
     });
     let home = tempfile::tempdir().expect("a temporary directory");
     let plan = Plan {
-        config: Config::default(),
-        host: Host::at(home.path()),
-        state_dir: home.path().join("state"),
-        node: "n".to_owned(),
         standalone: false,
         cluster: Some((
             Arc::clone(&server) as Arc<dyn Cluster>,
             "nodemend".to_owned(),
         )),
-        metrics: Arc::default(),
+        ..alone(home.path())
     };
     let Built { core, .. } = boot::build(&plan).expect("the shipped rules");
     let side = Arc::clone(core.cluster.as_ref().expect("there is a cluster"));

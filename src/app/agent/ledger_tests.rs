@@ -4,24 +4,29 @@ use super::boot::{self, Built, Plan};
 use super::store;
 use crate::app::config::Config;
 use crate::host::Host;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::task::JoinSet;
+
+/// An agent without a cluster, whose machine and state are at `home`.
+pub fn alone(home: &Path) -> Plan {
+    Plan {
+        config: Config::default(),
+        host: Host::at(home),
+        state_dir: home.join("state"),
+        node: "n".to_owned(),
+        standalone: true,
+        cluster: None,
+        metrics: Arc::default(),
+    }
+}
 
 /// A watch of the own Node and a run's fresh read of it do so: the one's draft was renamed under the other's, which said that
 /// the disk is broken and stopped the agent for good.
 #[tokio::test]
 async fn ledgers_that_many_tasks_write_at_once_are_written_and_the_newest_stays() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let plan = Plan {
-        config: Config::default(),
-        host: Host::at(home.path()),
-        state_dir: home.path().join("state"),
-        node: "n".to_owned(),
-        standalone: true,
-        cluster: None,
-        metrics: Arc::default(),
-    };
-    let Built { core, .. } = boot::build(&plan).expect("the shipped rules");
+    let Built { core, .. } = boot::build(&alone(home.path())).expect("the shipped rules");
     let mut writing = JoinSet::new();
     for number in 0..200 {
         assert!(core.engine().set_pause(Some(number.to_string())));
