@@ -10,6 +10,8 @@
 
 use std::alloc::System;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use nodemend::collectors::TABLE;
@@ -22,8 +24,19 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Most system calls of a default page on a small machine (issue 5, section 3).
+/// Most system calls of a default page on a small machine (issue 5, section 3), which has two file systems and no sensors.
 const MAX_SYSCALLS: f64 = 40.0;
+const SMALL_MOUNTS: f64 = 2.0;
+/// Where a larger machine has files whose values change: a call each.
+const SENSORS: [&str; 7] = [
+    "/sys/devices/system/cpu",
+    "/sys/class/hwmon",
+    "/sys/class/infiniband",
+    "/sys/class/nvme",
+    "/sys/class/power_supply",
+    "/sys/class/powercap",
+    "/sys/class/thermal",
+];
 
 fn page() -> ScrapePage {
     let settings = Settings::defaults(Roots::host(), TABLE);
@@ -50,6 +63,23 @@ fn renders_300_pages() {
     render(&mut page(), 300);
 }
 
+/// The files of this machine's sensors, and of the clocks of its processors.
+fn sensor_files() -> usize {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut count = 0;
+    for device in SENSORS.iter().flat_map(|class| entries(Path::new(class))) {
+        let device = device.path();
+        if !device.starts_with("/sys/devices/system/cpu") {
+            count += entries(&device).count();
+            continue;
+        }
+        for part in ["cpufreq", "thermal_throttle"] {
+            count += entries(&device.join(part)).count();
+        }
+    }
+    count
+}
+
 /// System calls by name of one of the two tests above.
 fn traced(test: &str) -> BTreeMap<String, f64> {
     let program = std::env::current_exe().unwrap();
@@ -62,7 +92,7 @@ fn traced(test: &str) -> BTreeMap<String, f64> {
         .output()
         .expect("strace of the package strace");
     assert!(status.status.success());
-    let text = std::fs::read_to_string(output.path()).unwrap();
+    let text = fs::read_to_string(output.path()).unwrap();
     let row = |line: &str| {
         let mut parts = line.split_whitespace();
         let name = parts.next()?.to_owned();
@@ -98,11 +128,12 @@ fn steady_page_allocates_nothing_opens_nothing_and_makes_few_calls() {
         let names = many.keys().filter(|name| *name != "total");
         let counts: Vec<_> = names.map(|name| (name, per_page(name))).collect();
         let total: f64 = counts.iter().map(|(_, count)| count).sum();
-        best = best.min(total);
+        best = best.min(total - (per_page("statfs") - SMALL_MOUNTS).max(0.0));
         opens = opens.min(["open", "openat", "openat2"].map(per_page).iter().sum());
         seen = format!("{counts:?}");
     }
-    assert!(best <= MAX_SYSCALLS, "{best} system calls a page: {seen}");
+    let most = MAX_SYSCALLS + sensor_files() as f64;
+    assert!(best <= most, "{best} of {most} system calls a page: {seen}");
     assert!(opens <= 0.0, "{opens} opens a page: {seen}");
-    println!("{best} system calls, {opens} opens a page: {seen}");
+    println!("{best} of {most} system calls, {opens} opens a page: {seen}");
 }
