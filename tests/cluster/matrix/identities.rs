@@ -116,11 +116,15 @@ const CASES: &[Case] = &[
     ("a token bound to nothing, for a slot", Deny(UNBOUND), |s| {
         slot(s, &unbound(s))
     }),
-    ("a token bound to nothing, for a claim", Deny(""), |s| {
-        s.plane
-            .token_caller(&unbound(s))
-            .create(DRY, &s.own.lease("node-a"))
-    }),
+    (
+        "a token bound to nothing, for a claim",
+        Deny(UNBOUND),
+        |s| {
+            s.plane
+                .token_caller(&unbound(s))
+                .create(DRY, &s.own.lease("node-a"))
+        },
+    ),
     (
         "a token bound to nothing, for the own Node",
         Deny("its own Node only"),
@@ -155,12 +159,16 @@ const CASES: &[Case] = &[
         s.admin.delete(pod).expect("remove the pod");
         answer
     }),
-    ("the kubelet, for a slot of its node", Deny(""), |s| {
-        s.plane
-            .caller("node-a")
-            .create(LEASES, &s.own.lease("slot.cluster.0"))
-    }),
-    ("the kubelet, for the limits", Deny(""), |s| {
+    (
+        "the kubelet, for a slot of its node",
+        Deny("can only access leases in"),
+        |s| {
+            s.plane
+                .caller("node-a")
+                .create(LEASES, &s.own.lease("slot.cluster.0"))
+        },
+    ),
+    ("the kubelet, for the limits", Deny("can only read"), |s| {
         let path = "/api/v1/namespaces/nodemend/configmaps/limits";
         s.plane
             .caller("node-a")

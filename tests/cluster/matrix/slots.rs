@@ -105,7 +105,7 @@ const CREATE: &[Case] = &[
     ("create a slot held by nobody", Deny(HOLDER), |s| {
         forged(s, "/spec/holderIdentity", json!(null))
     }),
-    ("create a slot without spec", Deny(""), |s| {
+    ("create a slot without spec", Deny(HOLDER), |s| {
         forged(s, "/spec", json!(null))
     }),
     ("create a slot owned by a foreign Node", Deny(OWNER), |s| {
