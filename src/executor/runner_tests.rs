@@ -355,6 +355,18 @@ async fn a_slot_that_could_not_be_freed_is_freed_when_the_store_answers_again() 
 }
 
 #[tokio::test]
+async fn a_kept_slot_says_how_its_run_ended_when_the_store_answers_again() {
+    for (silences, left) in [(40, 0), (400, 300)] {
+        let rig = Rig::of(&[BACK]).fate(0, Fate::Fails);
+        *rig.stuck.lock().expect("stuck") = silences;
+        assert!(matches!(outcome(rig.treat().await), Outcome::Failed { .. }));
+        // Ten minutes of silence are waited out, more than a quarter of an hour is not.
+        let stuck = *rig.stuck.lock().expect("stuck");
+        assert_eq!(stuck > left, left > 0, "{silences}: {stuck}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_ends_leaves_the_slot_to_the_next_one() {
     let rig = Rig::of(&[BACK]);
     *rig.stuck.lock().expect("stuck") = usize::MAX;

@@ -47,32 +47,39 @@ impl Limits {
     /// Reads all ConfigMaps of the agents' namespace.
     ///
     /// # Errors
-    /// It is no list of objects with names: then no breaker can be ruled out, and there is no slot.
+    /// As for [`Limits::take`].
     pub fn read(items: &[Value]) -> Result<Self, BadObject> {
         let mut limits = Limits::default();
-        for item in items {
-            let fields = Fields::of(item, "ConfigMap");
-            fields.ensure_kind()?;
-            let name = fields.text("/metadata/name")?;
-            let labels = fields.texts("/metadata/labels")?;
-            if name.starts_with(BREAKER_PREFIX) || labels.contains_key(BREAKER_LABEL) {
-                // A breaker with a garbled reason is a breaker.
-                let reason = fields.maybe_text("/data/reason").ok().flatten();
-                let reason: String = reason
-                    .unwrap_or("no reason given")
-                    .chars()
-                    .take(200)
-                    .collect();
-                let name: String = name.chars().take(MAX_NAME_CHARS).collect();
-                limits.breaker.get_or_insert_with(|| {
-                    format!("ConfigMap {name} stops new slots: {reason}; remove it to go on")
-                });
-            }
-            if name == LIMITS {
-                limits.read_data(&fields);
-            }
-        }
+        items.iter().try_for_each(|item| limits.take(item))?;
         Ok(limits)
+    }
+
+    /// Takes one ConfigMap of the agents' namespace; each must be taken.
+    ///
+    /// # Errors
+    /// It is no object with a name: then no breaker can be ruled out, and there is no slot.
+    pub fn take(&mut self, item: &Value) -> Result<(), BadObject> {
+        let fields = Fields::of(item, "ConfigMap");
+        fields.ensure_kind()?;
+        let name = fields.text("/metadata/name")?;
+        let labels = fields.texts("/metadata/labels")?;
+        if name.starts_with(BREAKER_PREFIX) || labels.contains_key(BREAKER_LABEL) {
+            // A breaker with a garbled reason is a breaker.
+            let reason = fields.maybe_text("/data/reason").ok().flatten();
+            let reason: String = reason
+                .unwrap_or("no reason given")
+                .chars()
+                .take(200)
+                .collect();
+            let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+            self.breaker.get_or_insert_with(|| {
+                format!("ConfigMap {name} stops new slots: {reason}; remove it to go on")
+            });
+        }
+        if name == LIMITS {
+            self.read_data(&fields);
+        }
+        Ok(())
     }
 
     fn read_data(&mut self, fields: &Fields<'_>) {
