@@ -292,6 +292,19 @@ const STATUS_CASES: &[Case] = &[
                 .merge(&path, &json!({ "status": { "conditions": list } }))
         },
     ),
+    (
+        "put a condition twice in the place of Ready",
+        Deny(CONDITION),
+        |s| {
+            let node = s.admin.get(&s.own.node_path()).expect("the Node");
+            let list = node["status"]["conditions"].as_array().expect("a list");
+            let other = list.iter().find(|one| one["type"] == "OtherToolProblem");
+            let other = other.expect("another tool's");
+            let path = format!("{}/status", s.own.node_path());
+            let twice = json!({ "status": { "conditions": [other, other] } });
+            s.own.caller.merge(&path, &twice)
+        },
+    ),
     ("set an own condition of a foreign Node", Deny(OWN), |s| {
         let list = json!([{ "type": "SystemdUnresponsive", "status": "True" }]);
         let path = format!("{}/status", s.foreign.node_path());
