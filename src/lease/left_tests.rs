@@ -44,8 +44,12 @@ async fn a_slot_of_a_run_that_never_began_is_freed_and_no_other() {
 #[tokio::test]
 async fn where_no_run_can_be_left_behind_nothing_is_asked() {
     let scene = Scene::with_limits(json!({ "cluster": "1" }));
-    let none = 1..=0;
-    scene.agent("a").tidy_unbegun(none).await.expect("nothing");
+    let (first, last) = (1, 0);
+    scene
+        .agent("a")
+        .tidy_unbegun(first..=last)
+        .await
+        .expect("nothing");
     assert!(scene.server.calls().is_empty());
 }
 
