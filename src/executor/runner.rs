@@ -155,7 +155,8 @@ impl Runner {
             .await
     }
 
-    /// Frees slots that ended runs left behind because the process died between the run's end and the release.
+    /// Frees slots that runs left behind because the process died between a run's end and the release, or between the creation
+    /// of the slot and the run's first record.
     ///
     /// # Errors
     /// The slots could not be asked or freed; they serve the next run all the same.
@@ -167,6 +168,9 @@ impl Runner {
                 _ => continue,
             };
             self.lease.tidy_up(past.run, grounds).await?;
+        }
+        for run in shelf.unopened.iter().rev().take(TIDIED) {
+            self.lease.tidy_up(*run, Grounds::Untouched).await?;
         }
         Ok(())
     }
