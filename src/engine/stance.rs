@@ -1,6 +1,7 @@
 //! Where an open case stands.
 
-use crate::policy::{Blocked, RunId};
+use super::turn::Engine;
+use crate::policy::{Blocked, Disruption, RunId};
 
 /// What stands between an open case and its mend, or what is under way.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,4 +18,21 @@ pub enum Stance {
     Gated(Box<Blocked>),
     /// Every gate passes; it will be carried out.
     Ready,
+}
+
+impl Engine {
+    /// The class of the run under way; [`Disruption::None`] without one. A run that nobody can tell the class of, because its
+    /// playbook went, counts as the most that is carried out.
+    pub fn run_class(&self) -> Disruption {
+        let Some((case, _)) = self.run() else {
+            return Disruption::None;
+        };
+        let rules = self.judge().rulebook();
+        let rule = self
+            .book()
+            .find(case)
+            .and_then(|case| rules.find(&case.signature));
+        let remedy = rule.and_then(|rule| self.remedies.get(rule.mend.as_deref()?));
+        remedy.map_or(Disruption::Restart, |remedy| remedy.disruption)
+    }
 }

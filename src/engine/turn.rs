@@ -72,7 +72,7 @@ pub struct Engine {
     opt_in: OptIn,
     approved: Vec<CaseId>,
     limits: Limits,
-    remedies: Remedies,
+    pub(super) remedies: Remedies,
     stop_cord: Option<Arc<str>>,
     run: Option<(CaseId, RunId)>,
     watching_since: Timestamp,

@@ -106,6 +106,8 @@ pub struct Shelf {
     pub highest: u64,
     /// The runs, oldest first.
     pub runs: Vec<PastRun>,
+    /// Runs whose journal has no record: the process died before anything of them was written, so none of their steps began.
+    pub unopened: Vec<RunId>,
 }
 
 impl Shelf {
@@ -118,11 +120,15 @@ impl Shelf {
         let mut shelf = Shelf {
             highest: numbers.last().copied().unwrap_or(0),
             runs: Vec::new(),
+            unopened: Vec::new(),
         };
         for number in numbers {
             let path = path_of(folder, RunId(number));
             let records = read_sound(&path, disk, number)?;
-            shelf.runs.extend(past_run(RunId(number), records));
+            match past_run(RunId(number), records) {
+                Some(past) => shelf.runs.push(past),
+                None => shelf.unopened.push(RunId(number)),
+            }
         }
         let surplus = shelf.runs.len().saturating_sub(MAX_KEPT);
         for past in shelf.runs.iter().take(surplus) {

@@ -22,11 +22,9 @@ use tokio::sync::watch;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it asks meanwhile.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
-/// For how long it is tried to free a slot, and how long it rests in between at most.
-const FREE_PATIENCE: Duration = Duration::from_secs(86_400);
-const MAX_FREE_REST: Duration = Duration::from_secs(30);
-/// How often it is tried to write a run's end into the slot that it keeps.
-const KEEP_TRIES: u32 = 4;
+/// For how long it is tried to write a run's end into the slot that it keeps: for others it is under way until then, and neither
+/// a casualty nor a failure of its version. Most outages of an API server are shorter.
+const KEEP_PATIENCE: Duration = Duration::from_secs(900);
 /// How long a durable write may take before the disk counts as hanging. A loaded spinning disk needs seconds.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -396,34 +394,12 @@ impl Ride<'_> {
             }
         };
         if let (Err(error), Some(grounds)) = (freed, grounds) {
-            self.free_at_last(grounds, error).await;
+            let reins = self.reins.clone();
+            self.runner
+                .free_at_last(self.id, grounds, error, reins)
+                .await;
         }
         Ok(RunEnd::Closed(outcome))
-    }
-
-    /// Frees a slot that could not be freed, because the API server was away or its answer was lost. This node may never need
-    /// one again, and until it does everybody else has one less. The next process does it where this one ends first.
-    async fn free_at_last(&mut self, grounds: Grounds, mut error: LeaseError) {
-        let (began, mut rest) = (self.now(), PAUSE);
-        let mut reins = self.reins.clone();
-        while self.now().since(began) < FREE_PATIENCE {
-            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "slot not freed; trying again");
-            let leave = reins.wait_for(|rein| matches!(rein, Rein::Leave(_)));
-            tokio::select! {
-                _ = leave => return,
-                () = self.runner.site.clock.sleep(rest) => {}
-            }
-            rest = (rest * 2).min(MAX_FREE_REST);
-            let lease = &self.runner.lease;
-            let freed = match lease.tidy_up(self.id, grounds).await {
-                Ok(()) => lease.unclaim().await,
-                Err(error) => Err(error),
-            };
-            match freed {
-                Ok(()) => return,
-                Err(again) => error = again,
-            }
-        }
     }
 
     /// Says in the slot how the run ended, so that others count it. The slot is kept whether or not that can be written.
@@ -433,14 +409,21 @@ impl Ride<'_> {
             Outcome::Mended | Outcome::Untouched { .. } | Outcome::Stopped { .. } => Phase::Stopped,
         };
         let Some(permit) = permit else { return };
-        for _ in 0..KEEP_TRIES {
-            match self.runner.lease.keep(&permit, phase).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "the kept slot does not say how the run ended");
-                }
+        let (began, mut reins) = (self.now(), self.reins.clone());
+        loop {
+            let Err(error) = self.runner.lease.keep(&permit, phase).await else {
+                return;
+            };
+            tracing::warn!(run = %self.id, kind = error.kind(), error = %error, "the kept slot does not say how the run ended");
+            let is_final = matches!(error, LeaseError::Lost { .. });
+            if is_final || self.now().since(began) >= KEEP_PATIENCE {
+                return;
             }
-            self.runner.site.clock.sleep(RENEW_EVERY).await;
+            let leave = reins.wait_for(|rein| matches!(rein, Rein::Leave(_)));
+            tokio::select! {
+                _ = leave => return,
+                () = self.runner.site.clock.sleep(RENEW_EVERY) => {}
+            }
         }
     }
 }

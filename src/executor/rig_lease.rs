@@ -4,6 +4,7 @@ use crate::host::BoxFuture;
 use crate::lease::{Grounds, Keeper, Lease, LeaseError, LocalSlots, Permit, Phase};
 use crate::policy::{Cleared, RunId};
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 /// What the breakers say, one answer at each question; silence once they are used up is "none is open".
@@ -13,7 +14,7 @@ pub(super) type Breakers = Arc<Mutex<VecDeque<Result<Option<String>, String>>>>;
 pub(super) struct Guarded {
     pub inner: Keeper<LocalSlots>,
     pub breakers: Breakers,
-    /// How many times a slot cannot be freed, because the store is away.
+    /// How many times a slot cannot be freed, or told how its run ended, because the store is away.
     pub stuck: Arc<Mutex<usize>>,
 }
 
@@ -62,6 +63,9 @@ impl Lease for Guarded {
         permit: &'a Permit,
         phase: Phase,
     ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        if self.is_stuck() {
+            return away();
+        }
         self.inner.keep(permit, phase)
     }
 
@@ -81,6 +85,10 @@ impl Lease for Guarded {
             return away();
         }
         self.inner.tidy_up(run, grounds)
+    }
+
+    fn tidy_unbegun(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.inner.tidy_unbegun(runs)
     }
 
     fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>> {

@@ -5,19 +5,24 @@ use super::disk::Disk;
 use super::entry::{BootId, Entry, Opening, Outcome};
 use super::journal::{Journal, JournalError, PastRun, Shelf};
 use super::machine::{IllegalEntry, Run};
-use super::ride::Ride;
+use super::ride::{PAUSE, Ride};
 use super::witness::{Witness, WitnessError};
 use crate::document::in_full as chain;
 use crate::lease::{Grounds, Lease, LeaseError, Permit};
 use crate::policy::{Cleared, RunId};
 use crate::steps::Site;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// After how many of the last runs is tidied up. A slot carries the run that wrote it last, and each costs a question to the
 /// store; what an older one left serves the next run, or a person frees it.
 const TIDIED: usize = 4;
+/// For how long it is tried to free a slot, and how long it rests in between at most.
+const FREE_PATIENCE: Duration = Duration::from_secs(86_400);
+const MAX_FREE_REST: Duration = Duration::from_secs(30);
 
 /// What the run is told from outside. It listens between steps, while it waits for a condition, and while it soaks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -150,7 +155,8 @@ impl Runner {
             .await
     }
 
-    /// Frees slots that ended runs left behind because the process died between the run's end and the release.
+    /// Frees slots that runs left behind because the process died between a run's end and the release, or between the creation
+    /// of the slot and the run's first record.
     ///
     /// # Errors
     /// The slots could not be asked or freed; they serve the next run all the same.
@@ -163,7 +169,61 @@ impl Runner {
             };
             self.lease.tidy_up(past.run, grounds).await?;
         }
+        for run in shelf.unopened.iter().rev().take(TIDIED) {
+            self.lease.tidy_up(*run, Grounds::Untouched).await?;
+        }
         Ok(())
+    }
+
+    /// Frees slots of runs that took a number, and perhaps a slot, and never began: they have no journal.
+    ///
+    /// # Errors
+    /// As for [`Runner::tidy_up`].
+    pub async fn tidy_unbegun(&self, runs: RangeInclusive<u64>) -> Result<(), LeaseError> {
+        self.lease.tidy_unbegun(runs).await
+    }
+
+    /// Frees what a run holds that does not begin any more: the answer to a creation may have been lost, or what was created
+    /// could not be freed again. Ends when that is done, or as [`Runner::free_at_last`].
+    pub async fn give_back(&self, run: RunId, reins: watch::Receiver<Rein>) {
+        let grounds = Grounds::Untouched;
+        if let Err(error) = self.lease.tidy_up(run, grounds).await {
+            self.free_at_last(run, grounds, error, reins).await;
+        }
+    }
+
+    /// Frees a slot that could not be freed, because the API server was away or its answer was lost. This node may never need
+    /// one again, and until it does everybody else has one less. The next process does it where this one ends first.
+    pub(super) async fn free_at_last(
+        &self,
+        run: RunId,
+        grounds: Grounds,
+        mut error: LeaseError,
+        mut reins: watch::Receiver<Rein>,
+    ) {
+        let clock = &self.site.clock;
+        let (began, mut rest) = (clock.now().uptime, PAUSE);
+        while clock.now().uptime.since(began) < FREE_PATIENCE {
+            tracing::warn!(%run, kind = error.kind(), error = %error, "slot not freed; trying again");
+            if matches!(error, LeaseError::OtherInstance { .. }) {
+                // Only a person can tell whose it is.
+                return;
+            }
+            let leave = reins.wait_for(|rein| matches!(rein, Rein::Leave(_)));
+            tokio::select! {
+                _ = leave => return,
+                () = clock.sleep(rest) => {}
+            }
+            rest = (rest * 2).min(MAX_FREE_REST);
+            let freed = match self.lease.tidy_up(run, grounds).await {
+                Ok(()) => self.lease.unclaim().await,
+                Err(error) => Err(error),
+            };
+            match freed {
+                Ok(()) => return,
+                Err(again) => error = again,
+            }
+        }
     }
 
     /// Ends a run whose plan is not there any more: its playbook was removed or changed since.

@@ -4,6 +4,7 @@ use super::entry::Outcome;
 use super::rig::{BACK, FINAL, Fate, KEPT, ONCE, Rig};
 use super::runner::{Rein, RunEnd};
 use crate::playbook::Guard;
+use crate::policy::RunId;
 use crate::steps::Tri;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -352,6 +353,36 @@ async fn a_slot_that_could_not_be_freed_is_freed_when_the_store_answers_again() 
     assert_eq!(outcome(rig.treat().await), Outcome::Mended);
     assert!(!rig.holds_slot(), "somebody else could have it");
     assert_eq!(*rig.stuck.lock().expect("stuck"), 0);
+}
+
+#[tokio::test]
+async fn a_slot_of_a_run_whose_journal_has_no_record_is_freed_at_the_next_start() {
+    // Nothing of the first record came to the disk, or a part of it.
+    for room in [0, 10] {
+        let rig = Rig::of(&[BACK]);
+        rig.disk.room.store(room, Ordering::SeqCst);
+        let end = rig.treat().await;
+        assert!(matches!(end, RunEnd::Halted(_)), "{end:?}");
+        assert!(rig.holds_slot());
+        rig.disk.room.store(u64::MAX, Ordering::SeqCst);
+        let process = rig.process("boot-b");
+        let shelf = process.shelf().expect("sound");
+        assert_eq!((shelf.runs.len(), &*shelf.unopened), (0, &[RunId(1)][..]));
+        process.tidy_up(&shelf).await.expect("freed");
+        assert!(!rig.holds_slot(), "{room} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_slot_says_how_its_run_ended_when_the_store_answers_again() {
+    for (silences, left) in [(40, 0), (400, 300)] {
+        let rig = Rig::of(&[BACK]).fate(0, Fate::Fails);
+        *rig.stuck.lock().expect("stuck") = silences;
+        assert!(matches!(outcome(rig.treat().await), Outcome::Failed { .. }));
+        // Ten minutes of silence are waited out, more than a quarter of an hour is not.
+        let stuck = *rig.stuck.lock().expect("stuck");
+        assert_eq!(stuck > left, left > 0, "{silences}: {stuck}");
+    }
 }
 
 #[tokio::test]

@@ -29,10 +29,11 @@ impl Rests {
         *self = Self::default();
     }
 
-    /// How long to rest now: what the server asked for, or twice as long as last time, and up to as much again. `draw`: from
-    /// 0 up to 1, another one each time.
+    /// How long to rest now: twice as long as last time, what the server asked for if that is longer, and up to as much again.
+    /// A server that asks for nothing, or for a second each time, is not asked more often for that. `draw`: from 0 up to 1,
+    /// another one each time.
     pub fn next(&mut self, asked: Option<Duration>, draw: f64) -> Duration {
-        let rest = asked.unwrap_or(self.0);
+        let rest = asked.unwrap_or_default().max(self.0);
         self.0 = self.0.saturating_mul(2).min(MAX_REST);
         rest.saturating_add(rest.mul_f64(draw.clamp(0.0, 1.0)))
     }
@@ -85,4 +86,22 @@ pub fn share(salt: &str) -> f64 {
     std::process::id().hash(&mut hasher);
     clock::now().uptime.since_boot().hash(&mut hasher);
     (hasher.finish() % 10_000) as f64 / 10_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_asks_for_little_is_not_asked_more_often() {
+        // Retry-After: 0 was a loop without any rest, and 1 one without end at a second's pace.
+        for asked in [None, Some(0), Some(1), Some(60)] {
+            let asked = asked.map(Duration::from_secs);
+            let mut rests = Rests::default();
+            let taken: Vec<u64> = (0..8).map(|_| rests.next(asked, 0.0).as_secs()).collect();
+            let least = asked.unwrap_or_default().as_secs();
+            let own = [2, 4, 8, 16, 32, 64, 120, 120];
+            assert_eq!(taken, own.map(|rest| least.max(rest)), "{asked:?}");
+        }
+    }
 }

@@ -19,17 +19,13 @@ use super::waiting::Standing;
 use crate::host::BoxFuture;
 use crate::host::clock::{Clock, HostClock};
 use crate::host::cluster::{ApiError, Call, Cluster, Fields, NodeView, Resource, Verb};
-use crate::policy::{Cleared, RunId};
+use crate::policy::Cleared;
 use crate::signal::Uptime;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// How many objects one page of a list holds.
-const PAGE: &str = "500";
-/// How many pages are read: 10,000 claims. More means that nobody should start anything.
-const MAX_PAGES: usize = 20;
 
 /// Slots of one node in the API server.
 pub struct ApiSlots {
@@ -51,9 +47,8 @@ pub(super) struct Scene {
     pub(super) limits: Option<Limits>,
     pub(super) slots: Vec<SlotFacts>,
     pub(super) taken: BTreeSet<SlotName>,
-    /// The runs in this node's slots, and whether they took them over from one before.
-    own: Vec<(String, bool)>,
-    inherited: bool,
+    /// The runs in this node's slots (`None`: not understood), and whether they took them over from one before.
+    own: Vec<(Option<u64>, bool)>,
     /// The digests of runs that failed under this node's slots.
     failed: Vec<String>,
     /// This process made a claim, or found its own.
@@ -68,6 +63,16 @@ pub(super) struct Scene {
     pub(super) agents: Option<(Agents, Uptime)>,
     /// How long the server asked to be left alone.
     pub(super) leave_alone: Option<Duration>,
+}
+
+impl Scene {
+    /// Whether a slot of this node carries a run other than these, or one that took it over.
+    fn is_inherited(&self, runs: &RangeInclusive<u64>) -> bool {
+        let is_of = |of: &Option<u64>| of.is_some_and(|of| runs.contains(&of));
+        self.own
+            .iter()
+            .any(|(of, inherited)| *inherited || !is_of(of))
+    }
 }
 
 #[derive(Clone)]
@@ -116,10 +121,9 @@ impl ApiSlots {
     /// # Errors
     /// They could not be read or not understood.
     pub async fn limits(&self) -> Result<Limits, LeaseError> {
-        let items = self
-            .list(self.call(Verb::List, Resource::ConfigMaps, ""))
-            .await;
-        let limits = Limits::read(&items.map_err(unproved)?).map_err(unproved)?;
+        let mut limits = Limits::default();
+        let call = self.call(Verb::List, Resource::ConfigMaps, "");
+        self.each(call, |item| limits.take(item)).await?;
         for trouble in &limits.trouble {
             tracing::warn!(%trouble, "a limit is not understood");
         }
@@ -206,39 +210,6 @@ impl ApiSlots {
         answer
     }
 
-    /// All objects of a list, page by page.
-    pub(super) async fn list(&self, call: Call) -> Result<Vec<Value>, ApiError> {
-        let mut all = Vec::new();
-        let mut next = call.clone().with("limit", PAGE);
-        for _ in 0..MAX_PAGES {
-            let mut page = self.send(next).await?;
-            let kind = format!("{}List", call.resource.kind());
-            if let Some(other) = page.get("kind").filter(|one| **one != *kind) {
-                let shown: String = other.to_string().chars().take(60).collect();
-                return Err(ApiError::Garbled {
-                    what: call.what(),
-                    why: format!("kind is {shown}, not {kind}"),
-                });
-            }
-            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-                return Err(ApiError::Garbled {
-                    what: call.what(),
-                    why: "items is missing or no list".to_owned(),
-                });
-            };
-            all.extend(items);
-            let rest = page.pointer("/metadata/continue").and_then(Value::as_str);
-            match rest {
-                None | Some("") => return Ok(all),
-                Some(rest) => next = call.clone().with("limit", PAGE).with("continue", rest),
-            }
-        }
-        Err(ApiError::Garbled {
-            what: call.what(),
-            why: format!("more than {} objects", all.len()),
-        })
-    }
-
     async fn read_wants(&self, cleared: &Cleared) -> Result<Vec<Want>, LeaseError> {
         let owner = self.owner()?;
         let limits = self.limits().await?;
@@ -281,15 +252,16 @@ impl ApiSlots {
         let call = self
             .call(Verb::List, Resource::Leases, "")
             .with("labelSelector", format!("{KIND_LABEL}=slot"));
-        let items = self.list(call).await.map_err(unproved)?;
         let (mut own, mut facts) = (Vec::new(), Vec::new());
-        for item in &items {
-            let slot = SlotLease::read(item).map_err(unproved)?;
+        let take = |item: &Value| {
+            let slot = SlotLease::read(item)?;
             facts.push(slot.facts());
             if slot.holder == self.node && slot.owner == owner.uid {
                 own.push(slot);
             }
-        }
+            Ok(())
+        };
+        self.each(call, take).await?;
         let mut scene = self.scene();
         scene.taken = facts.iter().map(|slot| slot.name.clone()).collect();
         scene.slots = facts;
@@ -300,18 +272,21 @@ impl ApiSlots {
         Ok(own)
     }
 
-    async fn read_own(&self, run: Option<RunId>) -> Result<Vec<Found>, LeaseError> {
+    async fn read_own(&self, runs: Option<RangeInclusive<u64>>) -> Result<Vec<Found>, LeaseError> {
         let own = self.read_slots().await?;
         let mut scene = self.scene();
         scene.own = own
             .iter()
-            .map(|slot| (slot.run.clone(), slot.inherited))
+            .map(|slot| (slot.run(), slot.inherited))
             .collect();
         let longest = own.iter().map(|slot| &slot.failed).max_by_key(|f| f.len());
         scene.failed = longest.cloned().unwrap_or_default();
         Ok(own
             .iter()
-            .filter(|slot| run.is_none_or(|run| slot.run == run.to_string()))
+            .filter(|slot| match &runs {
+                None => true,
+                Some(runs) => slot.run().is_some_and(|run| runs.contains(&run)),
+            })
             .map(SlotLease::found)
             .collect())
     }
@@ -321,7 +296,8 @@ impl ApiSlots {
         let now = micro_time(self.clock.now().wall.0);
         let (inherited, mut failed) = {
             let scene = self.scene();
-            (scene.inherited.to_string(), scene.failed.clone())
+            let inherited = scene.is_inherited(&(tag.run.0..=tag.run.0));
+            (inherited.to_string(), scene.failed.clone())
         };
         if tag.phase == Phase::Failed {
             failed.push(tag.digest.to_string());
@@ -411,8 +387,7 @@ impl ApiSlots {
             self.ensure_mine(&name.to_string(), &slot.instance)?;
         }
         // A newer run took it over: whoever tidies up after an older one has nothing to do with it any more.
-        let run = slot.run.strip_prefix("run-").and_then(|n| n.parse().ok());
-        let is_newer = run.is_some_and(|run: u64| run > tag.run.0);
+        let is_newer = slot.run().is_some_and(|run| run > tag.run.0);
         Ok(if is_ours && !is_newer {
             Answer::Ours(slot.found())
         } else {
@@ -455,19 +430,16 @@ impl SlotStore for ApiSlots {
         Box::pin(self.read_wants(cleared))
     }
 
-    fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
-        Box::pin(self.read_own(run))
+    fn own(
+        &self,
+        runs: Option<RangeInclusive<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
+        Box::pin(self.read_own(runs))
     }
 
-    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
+    fn is_inherited(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<bool, LeaseError>> {
         // From the list that `own` has just read.
-        let run = run.to_string();
-        let mut scene = self.scene();
-        let inherited = scene
-            .own
-            .iter()
-            .any(|(of, inherited)| *inherited || *of != run);
-        scene.inherited = inherited;
+        let inherited = self.scene().is_inherited(&runs);
         Box::pin(async move { Ok(inherited) })
     }
 

@@ -8,6 +8,7 @@ use super::{Grounds, Lease};
 use crate::host::BoxFuture;
 use crate::host::clock::{Clock, within};
 use crate::policy::{Cleared, RunId};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is written into a slot beside its holder, for people and for recovery.
@@ -51,17 +52,20 @@ pub trait SlotStore: Send + Sync {
     /// The limits could not be read: no slot.
     fn wants<'a>(&'a self, cleared: &'a Cleared) -> BoxFuture<'a, Result<Vec<Want>, LeaseError>>;
 
-    /// This node's own slots, by a read. `run`: only those tagged with this run.
+    /// This node's own slots, by a read. `runs`: only those tagged with one of these runs.
     ///
     /// # Errors
     /// They could not be read.
-    fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>>;
+    fn own(
+        &self,
+        runs: Option<RangeInclusive<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>>;
 
-    /// Whether a slot of this node was kept by a run before `run`, whose disturbance nobody has verified away yet.
+    /// Whether a slot of this node was kept by a run other than these, whose disturbance nobody has verified away yet.
     ///
     /// # Errors
     /// It could not be read.
-    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>>;
+    fn is_inherited(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<bool, LeaseError>>;
 
     /// Whether nodes queue up in this store.
     fn claims(&self) -> bool;
@@ -81,12 +85,15 @@ impl<S: SlotStore + ?Sized> SlotStore for Arc<S> {
         (**self).wants(cleared)
     }
 
-    fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
-        (**self).own(run)
+    fn own(
+        &self,
+        runs: Option<RangeInclusive<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
+        (**self).own(runs)
     }
 
-    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
-        (**self).is_inherited(run)
+    fn is_inherited(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<bool, LeaseError>> {
+        (**self).is_inherited(runs)
     }
 
     fn claims(&self) -> bool {
@@ -134,17 +141,26 @@ impl<S: SlotStore> Keeper<S> {
             });
         }
         let own = self.store.own(None).await?;
-        let is_inherited = self.store.is_inherited(run).await?;
+        let found = own.len();
+        let is_inherited = self.store.is_inherited(run.0..=run.0).await?;
         let tag = Tag {
             run,
             digest: Arc::clone(&cleared.proposal().playbook.digest),
             phase: Phase::Mending,
         };
-        let machine = Mutex::new(SlotMachine::new(wants, own, self.store.claims()));
+        let machine = SlotMachine::new(wants, own, self.store.claims());
+        // Of a domain that this node is not in any more: they are no leave, and a soak frees them with the others.
+        let has_others = machine.slots().len() < found;
+        let machine = Mutex::new(machine);
         match self.drive(&machine, &tag).await {
             Action::Held => {
                 let machine = machine.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Ok(Permit::new(cleared, run, machine, is_inherited))
+                Ok(Permit::new(
+                    cleared,
+                    run,
+                    machine,
+                    (is_inherited, has_others),
+                ))
             }
             other => Err(failure(other)),
         }
@@ -183,6 +199,33 @@ impl<S: SlotStore> Keeper<S> {
             Action::Held => Ok(()),
             other => Err(failure(other)),
         }
+    }
+
+    /// Frees the slots that carry one of these runs.
+    async fn free_of(&self, runs: RangeInclusive<u64>, grounds: Grounds) -> Result<(), LeaseError> {
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let own = self.store.own(Some(runs.clone())).await?;
+        let last = RunId(*runs.end());
+        let is_kept = grounds == Grounds::Untouched && self.store.is_inherited(runs).await?;
+        if own.is_empty() || is_kept {
+            return Ok(());
+        }
+        tracing::info!(run = %last, ?grounds, slots = own.len(), "freeing what ended runs left");
+        for found in own.into_iter().rev() {
+            let tag = Tag {
+                run: last,
+                digest: Arc::from(""),
+                phase: Phase::Mending,
+            };
+            // One at a time: of one domain there may be several. Without claims the machine begins at its found slot, from
+            // where a release is legal.
+            let wants = wants_of(std::slice::from_ref(&found));
+            self.free(SlotMachine::new(wants, vec![found], false), tag)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn free(&self, mut machine: SlotMachine, tag: Tag) -> Result<(), LeaseError> {
@@ -250,6 +293,7 @@ impl<S: SlotStore> Lease for Keeper<S> {
             tracing::info!(run = %permit.run(), "slot kept: an earlier run disturbed this node");
             return Box::pin(async { Ok(()) });
         }
+        let has_others = permit.has_others();
         let (cleared, run, machine) = permit.into_parts();
         tracing::info!(%run, ?grounds, "freeing the slot");
         let tag = Tag {
@@ -257,7 +301,13 @@ impl<S: SlotStore> Lease for Keeper<S> {
             digest: Arc::clone(&cleared.proposal().playbook.digest),
             phase: Phase::Mending,
         };
-        Box::pin(self.free(machine, tag))
+        Box::pin(async move {
+            self.free(machine, tag).await?;
+            match has_others {
+                true => self.tidy_up(run, grounds).await,
+                false => Ok(()),
+            }
+        })
     }
 
     fn breakers<'a>(
@@ -284,22 +334,15 @@ impl<S: SlotStore> Lease for Keeper<S> {
     }
 
     fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>> {
-        Box::pin(async move {
-            let own = self.store.own(Some(run)).await?;
-            let is_kept = grounds == Grounds::Untouched && self.store.is_inherited(run).await?;
-            if own.is_empty() || is_kept {
-                return Ok(());
-            }
-            tracing::info!(%run, ?grounds, "freeing the slot of an ended run");
-            let wants = wants_of(&own);
-            let tag = Tag {
-                run,
-                digest: Arc::from(""),
-                phase: Phase::Mending,
-            };
-            // Without claims the machine begins at its found slots, from where a release is legal.
-            self.free(SlotMachine::new(wants, own, false), tag).await
+        Box::pin(match grounds {
+            // What runs before it kept is verified away, too.
+            Grounds::Soaked => self.free_of(0..=run.0, grounds),
+            Grounds::Untouched => self.free_of(run.0..=run.0, grounds),
         })
+    }
+
+    fn tidy_unbegun(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<(), LeaseError>> {
+        Box::pin(self.free_of(runs, Grounds::Untouched))
     }
 
     fn unclaim(&self) -> BoxFuture<'_, Result<(), LeaseError>> {

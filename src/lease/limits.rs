@@ -47,32 +47,39 @@ impl Limits {
     /// Reads all ConfigMaps of the agents' namespace.
     ///
     /// # Errors
-    /// It is no list of objects with names: then no breaker can be ruled out, and there is no slot.
+    /// As for [`Limits::take`].
     pub fn read(items: &[Value]) -> Result<Self, BadObject> {
         let mut limits = Limits::default();
-        for item in items {
-            let fields = Fields::of(item, "ConfigMap");
-            fields.ensure_kind()?;
-            let name = fields.text("/metadata/name")?;
-            let labels = fields.texts("/metadata/labels")?;
-            if name.starts_with(BREAKER_PREFIX) || labels.contains_key(BREAKER_LABEL) {
-                // A breaker with a garbled reason is a breaker.
-                let reason = fields.maybe_text("/data/reason").ok().flatten();
-                let reason: String = reason
-                    .unwrap_or("no reason given")
-                    .chars()
-                    .take(200)
-                    .collect();
-                let name: String = name.chars().take(MAX_NAME_CHARS).collect();
-                limits.breaker.get_or_insert_with(|| {
-                    format!("ConfigMap {name} stops new slots: {reason}; remove it to go on")
-                });
-            }
-            if name == LIMITS {
-                limits.read_data(&fields);
-            }
-        }
+        items.iter().try_for_each(|item| limits.take(item))?;
         Ok(limits)
+    }
+
+    /// Takes one ConfigMap of the agents' namespace; each must be taken.
+    ///
+    /// # Errors
+    /// It is no object with a name: then no breaker can be ruled out, and there is no slot.
+    pub fn take(&mut self, item: &Value) -> Result<(), BadObject> {
+        let fields = Fields::of(item, "ConfigMap");
+        fields.ensure_kind()?;
+        let name = fields.text("/metadata/name")?;
+        let labels = fields.texts("/metadata/labels")?;
+        if name.starts_with(BREAKER_PREFIX) || labels.contains_key(BREAKER_LABEL) {
+            // A breaker with a garbled reason is a breaker.
+            let reason = fields.maybe_text("/data/reason").ok().flatten();
+            let reason: String = reason
+                .unwrap_or("no reason given")
+                .chars()
+                .take(200)
+                .collect();
+            let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+            self.breaker.get_or_insert_with(|| {
+                format!("ConfigMap {name} stops new slots: {reason}; remove it to go on")
+            });
+        }
+        if name == LIMITS {
+            self.read_data(&fields);
+        }
+        Ok(())
     }
 
     fn read_data(&mut self, fields: &Fields<'_>) {
@@ -84,11 +91,12 @@ impl Limits {
             }
         };
         for (key, text) in data {
-            let number = plain_number(&text);
+            let most = most_of(&key);
+            let number = plain_number(&text).filter(|number| *number <= most);
             if number.is_none() {
                 let shown: String = text.chars().take(20).collect();
                 let why =
-                    format!("is `{shown}`, not a plain number from 0 to 999, so it counts as 0");
+                    format!("is `{shown}`, not a plain number from 0 to {most}, so it counts as 0");
                 self.trouble.push(fields.bad(&format!("/data/{key}"), why));
             }
             if !key.starts_with(LINE_PREFIX) {
@@ -153,10 +161,18 @@ impl Limits {
     }
 }
 
-/// The same spelling as the admission policy's: no sign, no leading zero, at most three digits.
+/// The largest value of a key: of a cap as in the admission policy, of how many nodes may be sick together more than there are.
+fn most_of(key: &str) -> u32 {
+    match key {
+        SAME | ANY => 99_999,
+        _ => 999,
+    }
+}
+
+/// The same spelling as the admission policy's: no sign, no leading zero, few digits.
 fn plain_number(text: &str) -> Option<u32> {
     let canonical = text == "0" || !text.starts_with('0');
-    let digits = !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
     if canonical && digits {
         text.parse().ok()
     } else {
@@ -278,6 +294,18 @@ mod tests {
                 assert_eq!(limits.trouble.is_empty(), text.len() == 1, "{key}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_fleet_that_is_sick_of_one_thing_can_be_let_through() {
+        // A breaker that a person removes is opened again by the claims that still stand, so the line must go beyond them.
+        for (text, wanted) in [("5000", 5_000), ("99999", 99_999), ("100000", 0)] {
+            let limits = limits(json!({ SAME: text, ANY: text }));
+            let lines = [limits.storm_line(5_000), limits.any_line(5_000)];
+            assert_eq!(lines, [wanted; 2], "{text}");
+        }
+        let limits = limits(json!({ "cluster": "1000", UNAVAILABLE: "1000" }));
+        assert_eq!((limits.cap("cluster"), limits.absence_line(9)), (0, 0));
     }
 
     #[test]

@@ -11,11 +11,12 @@ use super::name::SlotName;
 use crate::document::sha256_hex;
 use crate::host::BoxFuture;
 use crate::host::clock::Clock;
-use crate::policy::{Cleared, RunId};
+use crate::policy::Cleared;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -130,10 +131,13 @@ impl SlotStore for LocalSlots {
         Box::pin(async move { Ok(vec![want]) })
     }
 
-    fn own(&self, run: Option<RunId>) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
+    fn own(
+        &self,
+        runs: Option<RangeInclusive<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Found>, LeaseError>> {
         Box::pin(async move {
             let note = self.note()?;
-            let wanted = |note: &SlotNote| run.is_none_or(|run| note.run == run.0);
+            let wanted = |note: &SlotNote| runs.is_none_or(|runs| runs.contains(&note.run));
             Ok(note
                 .filter(wanted)
                 .map(|note| note.found())
@@ -142,10 +146,10 @@ impl SlotStore for LocalSlots {
         })
     }
 
-    fn is_inherited(&self, run: RunId) -> BoxFuture<'_, Result<bool, LeaseError>> {
+    fn is_inherited(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<bool, LeaseError>> {
         Box::pin(async move {
             let note = self.note()?;
-            Ok(note.is_some_and(|note| note.inherited || note.run != run.0))
+            Ok(note.is_some_and(|note| note.inherited || !runs.contains(&note.run)))
         })
     }
 

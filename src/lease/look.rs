@@ -327,12 +327,12 @@ impl ApiSlots {
         let call = self
             .call(Verb::List, Resource::Leases, "")
             .with("labelSelector", format!("{KIND_LABEL}=claim"));
-        let items = self.list(call).await.map_err(unproved)?;
-        let claims: Vec<Claim> = items
-            .iter()
-            .map(Claim::read)
-            .collect::<Result<_, _>>()
-            .map_err(unproved)?;
+        let mut claims = Vec::new();
+        let take = |item: &_| {
+            claims.push(Claim::read(item)?);
+            Ok(())
+        };
+        self.each(call, take).await?;
         if let Some(own) = claims.iter().find(|claim| claim.node == self.node) {
             self.ensure_mine(&self.node, &own.instance)?;
         }

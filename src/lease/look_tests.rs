@@ -199,6 +199,27 @@ async fn a_look_into_a_storm_opens_the_breaker() {
 }
 
 #[tokio::test]
+async fn a_storm_breaker_that_is_removed_opens_again_unless_its_line_was_raised() {
+    let scene = Scene::with_limits(json!({ "cluster": "1", "storm-nodes": "2" }));
+    for node in ["x", "y", "z"] {
+        claim(&scene, node, "2026-11-22T08:59:00Z");
+    }
+    let agent = started(&scene).await;
+    let breaker = "breaker-storm-test-signature";
+    for _ in 0..2 {
+        look(&agent).await;
+        assert!(scene.server.find(Resource::ConfigMaps, breaker).is_some());
+        scene.server.remove(Resource::ConfigMaps, breaker);
+    }
+    scene.server.plant(
+        Resource::ConfigMaps,
+        json!({ "metadata": { "name": "limits" }, "data": { "cluster": "9", "storm-nodes": "99999" } }),
+    );
+    let now = look(&agent).await;
+    assert_eq!(now, Standing::Clear, "{}", now.why());
+}
+
+#[tokio::test]
 async fn nodes_sick_of_different_things_at_once_open_a_breaker_too() {
     let scene = Scene::with_limits(json!({ "cluster": "9" }));
     for i in 0..5 {

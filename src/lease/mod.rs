@@ -19,6 +19,8 @@ mod garbage_tests;
 #[cfg(test)]
 mod instance_tests;
 mod keeper;
+#[cfg(test)]
+mod left_tests;
 mod limits;
 mod local;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod look;
 mod look_tests;
 mod name;
 mod objects;
+mod pages;
 mod permit;
 mod queue;
 mod slot;
@@ -53,6 +56,7 @@ pub use waiting::{CORD_PERIOD, GATES_PERIOD, Part, Standing};
 
 use crate::host::BoxFuture;
 use crate::policy::{Cleared, RunId};
+use std::ops::RangeInclusive;
 
 /// On what grounds a slot may be freed by its holder (safety.md, I11). There are no others: after a failure it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,11 +125,19 @@ pub trait Lease: Send + Sync {
     /// As for [`Lease::acquire`].
     fn recover(&self, cleared: Cleared, run: RunId) -> BoxFuture<'_, Result<Permit, LeaseError>>;
 
-    /// Frees what a run left behind that had ended, or that had not begun a step, when the process died.
+    /// Frees what a run left behind that had ended, or that had not begun a step, when the process died. After a soak, what
+    /// runs before it kept goes with it.
     ///
     /// # Errors
     /// The store could not be asked or refused.
     fn tidy_up(&self, run: RunId, grounds: Grounds) -> BoxFuture<'_, Result<(), LeaseError>>;
+
+    /// Frees what runs left behind that never began: they had taken a slot, or its creation was under way, when the process
+    /// died or the API server fell silent. Nothing is asked where there is no such run.
+    ///
+    /// # Errors
+    /// The store could not be asked or refused.
+    fn tidy_unbegun(&self, runs: RangeInclusive<u64>) -> BoxFuture<'_, Result<(), LeaseError>>;
 
     /// Takes this node's place in the queue back, where there is one: for a release that was cut short.
     ///

@@ -27,7 +27,7 @@ pub(super) struct SlotLease {
     version: String,
     pub(super) holder: String,
     pub(super) owner: String,
-    pub(super) run: String,
+    run: String,
     pub(super) instance: String,
     pub(super) inherited: bool,
     pub(super) is_casualty: bool,
@@ -46,12 +46,14 @@ impl SlotLease {
             let text = fields.maybe_text(pointer)?;
             Ok::<_, BadObject>(text.unwrap_or_default().to_owned())
         };
-        let failed: Vec<String> = text(FAILED)?
-            .split(',')
+        // The newest: with the oldest eight a version that fails for the first time would never be among them.
+        let mut failed: Vec<String> = text(FAILED)?
+            .rsplit(',')
             .filter(|digest| !digest.is_empty())
             .take(MAX_FAILED)
             .map(str::to_owned)
             .collect();
+        failed.reverse();
         Ok(Self {
             name,
             // Not understood counts as inherited: such a slot is kept.
@@ -67,6 +69,11 @@ impl SlotLease {
             run: text(RUN)?,
             instance: text(INSTANCE)?,
         })
+    }
+
+    /// The number of the run that wrote it last; `None` where that is not understood.
+    pub(super) fn run(&self) -> Option<u64> {
+        self.run.strip_prefix("run-")?.parse().ok()
     }
 
     pub(super) fn facts(&self) -> SlotFacts {
@@ -89,6 +96,10 @@ impl SlotLease {
 
 pub(super) fn written(object: &Value) -> Answer {
     let fields = Fields::of(object, "Lease");
+    // A person deleted it and a finalizer held it: this very write took the finalizer off, and with that the object.
+    if !matches!(fields.maybe_text("/metadata/deletionTimestamp"), Ok(None)) {
+        return Answer::Gone;
+    }
     let read = || {
         fields.ensure_kind()?;
         let uid = fields.text("/metadata/uid")?;

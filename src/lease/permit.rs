@@ -14,6 +14,7 @@ pub struct Permit {
     cleared: Cleared,
     run: RunId,
     is_inherited: bool,
+    has_others: bool,
     machine: Mutex<SlotMachine>,
 }
 
@@ -22,12 +23,13 @@ impl Permit {
         cleared: Cleared,
         run: RunId,
         machine: SlotMachine,
-        is_inherited: bool,
+        (is_inherited, has_others): (bool, bool),
     ) -> Self {
         Self {
             cleared,
             run,
             is_inherited,
+            has_others,
             machine: Mutex::new(machine),
         }
     }
@@ -45,6 +47,11 @@ impl Permit {
     /// Whether an earlier run kept the slot after a failure: then only a full soak frees it.
     pub fn is_inherited(&self) -> bool {
         self.is_inherited
+    }
+
+    /// Whether the node has slots besides these, of domains that it is not in any more.
+    pub(super) fn has_others(&self) -> bool {
+        self.has_others
     }
 
     /// The first slot's name and uid as the audit log writes them: `slot.cluster.1/6f0e...`.

@@ -203,7 +203,10 @@ impl Desk {
     pub fn heard(&mut self, facts: &Facts, answer: Result<Value, ApiError>) {
         let failed = match (self.under_way.take(), answer) {
             (Some(UnderWay::Types), Ok(types)) => self.meet(facts, Some(&types)),
-            (Some(UnderWay::Types), Err(error)) if error.is_missing() => self.meet(facts, None),
+            (Some(UnderWay::Types), Err(error)) if is_refusal(&error) => {
+                tracing::info!(%error, "retired conditions stay");
+                self.meet(facts, None)
+            }
             (Some(UnderWay::Node(letter)), Ok(_)) => self.keep(letter, facts),
             (Some(UnderWay::Node(letter)), Err(error)) if is_refusal(&error) => {
                 self.refuse(letter, facts.now.uptime, &error)
@@ -490,7 +493,7 @@ impl Weight {
     }
 }
 
-/// A no to what was sent, and not to who sent it.
+/// A no to what was sent, and neither to who sent it nor because others wrote the Node in the same moment.
 fn is_refusal(error: &ApiError) -> bool {
-    error.is_final() && error.code() != Some(401)
+    error.is_final() && !matches!(error.code(), Some(401 | 409))
 }

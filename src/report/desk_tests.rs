@@ -345,3 +345,31 @@ fn what_rests_while_the_number_of_agents_is_unknown_is_told_once_it_turns_out_to
     scene.pass(Duration::from_secs(2));
     assert_eq!(scene.tell().len(), 2);
 }
+
+#[test]
+fn a_conflict_is_no_refusal_and_what_was_to_be_told_is_told_again() {
+    let mut scene = Scene::of(3);
+    scene.fall_sick("A");
+    let sent = scene.tell_to(|call| Err(refused(call, 409)));
+    assert_eq!(sent.len(), 1, "then it rests: {sent:?}");
+    scene.pass(Duration::from_secs(10));
+    let again = scene.tell();
+    assert_eq!(again.first().map(conditions), Some(vec!["A".to_owned()]));
+}
+
+#[test]
+fn a_list_of_types_that_may_not_be_read_holds_no_condition_up() {
+    let mut scene = Scene::of(3);
+    scene.view.uid = "made anew".to_owned();
+    scene.view.conditions.push(NodeCondition {
+        kind: "OtherToolProblem".to_owned(),
+        status: "False".to_owned(),
+        reason: "Fine".to_owned(),
+    });
+    scene.fall_sick("A");
+    let sent = scene.tell_to(|call| match call.resource {
+        Resource::ConfigMaps => Err(refused(call, 403)),
+        _ => Ok(json!({ "metadata": { "name": "x" } })),
+    });
+    assert_eq!(sent.last().map(conditions), Some(vec!["A".to_owned()]));
+}

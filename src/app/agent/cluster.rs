@@ -5,7 +5,7 @@ use super::scribe::Scribe;
 use super::sight::{Seen, chain};
 use crate::app::config::Ceiling;
 use crate::engine::Input;
-use crate::host::cluster::{Call, Cluster, NodeView, Resource, Verb};
+use crate::host::cluster::{ApiError, Call, Cluster, NodeView, Resource, Verb};
 use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
 use crate::host::{clock, retry};
 use crate::lease::{ApiSlots, SlotWitness};
@@ -17,6 +17,7 @@ use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 /// The cluster as this agent needs it.
@@ -221,6 +222,7 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
     let mut rests = Rests::default();
     let mut is_first = true;
     loop {
+        let mut asked = None;
         match refresh(&core, &side, &news).await {
             Ok(()) => {
                 if std::mem::take(&mut is_first) {
@@ -231,7 +233,8 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 side.slots.count_agents().await;
                 side.changed.notify_one();
                 let began = clock::now().uptime;
-                let why = watch(&core, &side, &news).await;
+                let (why, wait) = watch(&core, &side, &news).await;
+                asked = wait.map(|wait| wait.min(MAX_REST));
                 if clock::now().uptime.since(began) >= MAX_REST {
                     rests.reset();
                 }
@@ -245,7 +248,7 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                 }
             }
         }
-        let rest = rests.next(None, retry::share(&side.node));
+        let rest = rests.next(asked, retry::share(&side.node));
         tokio::time::sleep(rest).await;
     }
 }
@@ -271,8 +274,13 @@ async fn see(side: &ClusterSide, news: &mpsc::Sender<Message>) {
     }
 }
 
-/// Watches until something breaks.
-async fn watch(core: &Arc<Core>, side: &ClusterSide, news: &mpsc::Sender<Message>) -> String {
+/// Watches until something breaks: what, and how long the server wants to be left alone.
+pub(super) async fn watch(
+    core: &Arc<Core>,
+    side: &ClusterSide,
+    news: &mpsc::Sender<Message>,
+) -> (String, Option<Duration>) {
+    let broken = |error: ApiError| (error.to_string(), error.retry_after());
     // Not from the version that was read: a Node that did not change for a while has one that the server's watch cache has
     // forgotten (410), and a GET gives the same again. From 0 the server begins with the Node as it has it.
     let mut version = "0".to_owned();
@@ -286,17 +294,20 @@ async fn watch(core: &Arc<Core>, side: &ClusterSide, news: &mpsc::Sender<Message
             .with("timeoutSeconds", limit.as_secs().to_string());
         let mut events = match side.api.watch(call).await {
             Ok(events) => events,
-            Err(error) => return error.to_string(),
+            Err(error) => return broken(error),
         };
+        let mut was_told = false;
         loop {
             match events.next().await {
                 Some(Ok(event)) => match take(core, side, &event, news).await {
-                    Ok(seen) => version = seen,
-                    Err(why) => return why,
+                    Ok(seen) => (version, was_told) = (seen, true),
+                    Err(why) => return (why, None),
                 },
-                Some(Err(error)) => return error.to_string(),
-                // Its time was over: go on from where it ended.
-                None => break,
+                Some(Err(error)) => return broken(error),
+                // Its time was over, with a bookmark every minute: go on from where it ended.
+                None if was_told => break,
+                // It was over at once, and would be the next time.
+                None => return ("the watch ended before anything was told".to_owned(), None),
             }
         }
     }

@@ -3,6 +3,8 @@
 mod boot;
 mod by_hand;
 mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod core;
 mod face;
 #[cfg(test)]

@@ -304,6 +304,7 @@ fn spawn_first_words(
     tasks.spawn(async move {
         first_pass(&core).await;
         Runs::recall(&core, &shelf, &news).await;
+        let unbegun = Runs::unbegun(&core, &shelf).await;
         core.go_on(FIRST_PASS, &news).await;
         if wants_words {
             let words = render_status(&core.status(), paint);
@@ -311,7 +312,7 @@ fn spawn_first_words(
                 "{words}  try       nodemend check · nodemend explain · nodemend signature list"
             );
         }
-        Runs::resume(core, shelf, news).await;
+        Runs::resume(core, shelf, unbegun, news).await;
         // This task has nothing left to do, and its end is no fault.
         std::future::pending::<()>().await;
         "first words"
@@ -388,5 +389,24 @@ async fn leave(core: &Arc<Core>) {
     let entry = Entry::of(RecordKind::AgentStopped);
     if let Err(why) = core.scribe.write(entry).await {
         tracing::error!(error = why, "audit record not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MAX_LEAVE;
+    use std::time::Duration;
+
+    #[test]
+    fn the_kubelet_waits_for_longer_than_a_run_may_take_to_leave() {
+        let daemon_set = include_str!("../../../manifests/base/daemonset.yaml");
+        let key = "terminationGracePeriodSeconds:";
+        let line = daemon_set
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(key));
+        let grace: u64 = line.and_then(|text| text.trim().parse().ok()).expect(key);
+        // The record that the agent ended, on a slow disk.
+        let farewell = crate::app::agent::scribe::MAX_WRITE;
+        assert!(Duration::from_secs(grace) > MAX_LEAVE + farewell);
     }
 }

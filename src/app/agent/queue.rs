@@ -43,24 +43,31 @@ impl Turn {
         self.side.set_waiting(None);
         let draw = || retry::share(&self.side.node);
         let mut rest = slots.begin_wait(draw()).await;
-        let mut is_first = true;
-        loop {
+        let (mut is_first, mut has_tried) = (true, false);
+        let why = loop {
             if let Some(why) = self.rests(rest, &mut reins).await {
-                return self.leave(why).await;
+                break why;
             }
             let Some(cleared) = self.clear_now() else {
-                return self.leave(GATE).await;
+                break GATE;
             };
             let mut now = slots.look(&cleared, self.run).await;
             if now == Standing::Clear {
                 match self.try_once(runs, &reins).await {
                     Tried::Left(end) => {
                         self.side.spend_approval(self.case);
+                        // An open run stays this node's; the next process goes on with it.
+                        if !matches!(end, RunEnd::Left) {
+                            self.withdraw().await;
+                        }
                         self.core.metrics.note_waiting(None);
                         return Left::Ridden(end);
                     }
-                    Tried::GatesRefuse => return self.leave(GATE).await,
-                    Tried::NoSlot(error) => now = slots.rebuffed(&error),
+                    Tried::GatesRefuse => break GATE,
+                    Tried::NoSlot(error) => {
+                        has_tried = true;
+                        now = slots.rebuffed(&error);
+                    }
                     Tried::NotNow(why) => now = Standing::Unread { why },
                 }
             }
@@ -71,7 +78,13 @@ impl Turn {
             self.side.set_waiting(Some(now.why().to_owned()));
             self.core.metrics.note_waiting(now.kind());
             rest = slots.rest_in(&now, draw());
+        };
+        if has_tried {
+            runs.runner.give_back(self.run, reins).await;
         }
+        self.withdraw().await;
+        self.core.metrics.note_waiting(None);
+        Left::NeverBegan(why.to_owned())
     }
 
     async fn try_once(&self, runs: &Runs, reins: &watch::Receiver<Rein>) -> Tried {
@@ -82,7 +95,11 @@ impl Turn {
         };
         let course = match runs.course(&self.core, &cleared) {
             Ok(course) => course,
-            Err(why) => return Tried::Left(RunEnd::Closed(Outcome::Untouched { why })),
+            Err(why) => {
+                // What a try before this one may have left.
+                runs.runner.give_back(self.run, reins.clone()).await;
+                return Tried::Left(RunEnd::Closed(Outcome::Untouched { why }));
+            }
         };
         let ride = runs.runner.treat(cleared, self.run, course, reins.clone());
         let end = tokio::select! {
@@ -146,14 +163,13 @@ impl Turn {
         None
     }
 
-    async fn leave(&self, why: &str) -> Left {
+    /// The node waits no longer. A claim that stays is in the way of those that do.
+    async fn withdraw(&self) {
         if self.side.slots.is_claimed()
             && let Err(error) = self.side.slots.withdraw().await
         {
             tracing::warn!(%error, "the claim of this node may still stand");
         }
-        self.core.metrics.note_waiting(None);
-        Left::NeverBegan(why.to_owned())
     }
 
     async fn record(&self, why: &str) {

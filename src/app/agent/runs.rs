@@ -6,13 +6,15 @@ use super::queue::{Left, Turn};
 use super::sight::chain;
 use crate::engine::{Ending, Input, RunNews};
 use crate::executor::{Course, Entry, Outcome, PastRun, RunEnd, RunEvent, Runner, Shelf};
-use crate::lease::LocalSlots;
+use crate::host::retry::{Rests, share};
+use crate::lease::{LeaseError, LocalSlots};
 use crate::playbook::Catalogue;
 use crate::policy::{CaseId, Cleared, PlaybookRef, RunId};
 use crate::report::audit::{AuditError, Reader, RecordKind};
 use crate::signal::{Reading, Subject};
 use crate::steps::Kinds;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -100,20 +102,60 @@ impl Runs {
         }
     }
 
-    /// Goes on with the runs that a restart interrupted, one after the other, after [`Runs::recall`].
-    pub async fn resume(core: Arc<Core>, shelf: Shelf, news: mpsc::Sender<Message>) {
-        let Some(runs) = &core.runs else { return };
-        if let Err(error) = runs.runner.tidy_up(&shelf).await {
-            tracing::warn!(
-                error = chain(&error),
-                "a slot of an ended run is not freed; the next run takes it over"
-            );
+    /// The runs of processes before this one that took a number and never began: none of them has a journal, or is in the
+    /// audit log. To be asked before a new run can begin. Empty where nobody can tell.
+    pub async fn unbegun(core: &Arc<Core>, shelf: &Shelf) -> RangeInclusive<u64> {
+        let next = core.engine().ledger().map_or(0, |ledger| ledger.next_run);
+        let (first, last) = (shelf.highest.saturating_add(1), next.saturating_sub(1));
+        if first > last {
+            return first..=last;
         }
+        let folder = core.audit_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || highest_opened(&folder)).await;
+        match opened {
+            Ok(Ok(opened)) => first.max(opened.saturating_add(1))..=last,
+            _ => first..=0,
+        }
+    }
+
+    /// Goes on with the runs that a restart interrupted, one after the other, after [`Runs::recall`], and frees what others
+    /// left behind. `unbegun`: see [`Runs::unbegun`].
+    pub async fn resume(
+        core: Arc<Core>,
+        shelf: Shelf,
+        unbegun: RangeInclusive<u64>,
+        news: mpsc::Sender<Message>,
+    ) {
+        let Some(runs) = &core.runs else { return };
+        let mut tidied = runs.tidy_up(&shelf, &unbegun).await;
         for past in shelf.open_runs() {
             let case = past.opening.case();
             let end = runs.resume_one(&core, past, &news).await;
             report(case, past.run, end, &news).await;
         }
+        // An agent starts before it has read its Node, and perhaps while the API server is away.
+        let mut rests = Rests::default();
+        while let Err(error) = tidied {
+            tracing::warn!(
+                error = chain(&error),
+                "a slot of an ended run is not freed; trying again"
+            );
+            if matches!(error, LeaseError::OtherInstance { .. }) {
+                // Only a person can tell whose it is.
+                return;
+            }
+            tokio::time::sleep(rests.next(None, share(&core.node))).await;
+            tidied = runs.tidy_up(&shelf, &unbegun).await;
+        }
+    }
+
+    async fn tidy_up(
+        &self,
+        shelf: &Shelf,
+        unbegun: &RangeInclusive<u64>,
+    ) -> Result<(), LeaseError> {
+        self.runner.tidy_up(shelf).await?;
+        self.runner.tidy_unbegun(unbegun.clone()).await
     }
 
     /// The last run may have ended in its journal but not in the audit log, because the process died between the two
@@ -250,6 +292,15 @@ fn is_ending_told(folder: &Path, run: RunId) -> Result<bool, AuditError> {
         .filter_map(|line| line.record.ok())
         .any(|record| record.kind == RecordKind::RunClosed && record.run.as_deref() == Some(&name));
     Ok(told)
+}
+
+/// The highest run that the audit log in `folder` saw begin. *Cost*: as for [`is_ending_told`].
+fn highest_opened(folder: &Path) -> Result<u64, AuditError> {
+    let opened = Reader::open(folder)?
+        .filter_map(|line| line.record.ok())
+        .filter(|record| record.kind == RecordKind::RunOpened)
+        .filter_map(|record| record.run?.strip_prefix("run-")?.parse().ok());
+    Ok(opened.max().unwrap_or(0))
 }
 
 fn find<'a>(

@@ -344,6 +344,8 @@ mod tests {
         assert_eq!(scribe.lateness(), None);
         let writer = scribe.clone();
         let surely = tokio::spawn(async move { writer.write_however_late(entry()).await });
+        // A loaded machine takes longer than the limit to come to it.
+        until(|| scribe.0.status().is_writing).await;
         let late = scribe.write(entry()).await.expect_err("not in time");
         assert!(late.contains("does not answer"), "{late}");
         let why = scribe.lateness().expect("late");

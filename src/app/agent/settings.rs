@@ -16,12 +16,29 @@ impl Core {
             (Some(reason), _, _) => Some(format!("paused: {reason}")),
             (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
             (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
-            _ => None,
+            _ => self.outgrown(&opt_in),
         };
         if let Some(why) = stop {
             self.reins.send_replace(Rein::Stop(why));
         }
         self.turn(Input::OptIn(opt_in), news).await;
+    }
+
+    /// Why the run under way is more than these settings allow, if it is.
+    fn outgrown(&self, opt_in: &OptIn) -> Option<String> {
+        let engine = self.engine();
+        let (case, _) = engine.run()?;
+        let class = engine.run_class();
+        if class > opt_in.allow {
+            return Some(format!(
+                "disruption {class} is more than the allowed {} now",
+                opt_in.allow
+            ));
+        }
+        // A run that began with an approval goes on; one that began without is asked for now.
+        let is_asked_for = engine.opt_in().mode == Mode::Auto && opt_in.mode == Mode::Approve;
+        (is_asked_for && !opt_in.approved.contains(&case))
+            .then(|| format!("the mode is approve now and nobody approved {case}"))
     }
 
     /// Puts a configuration in force.

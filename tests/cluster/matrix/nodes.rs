@@ -1,16 +1,20 @@
 //! The Node: each of its fields, own and foreign, by both resources.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::case::Want::{Allow, Deny};
 use super::case::{Case, RBAC, Scene, run};
 use crate::api::Answer;
 use crate::fleet::Agent;
+use crate::process::throughout;
 
 const OWN: &str = "its own Node only";
 const NOTES: &str = "of the annotations an agent writes";
 const META: &str = "labels, owners and finalizers";
 const CONDITION: &str = "an agent writes only the conditions";
+const KUBERNETES: &str = "never those of Kubernetes";
 const STATUS: &str = "of status an agent writes conditions only";
 
 #[test]
@@ -292,6 +296,19 @@ const STATUS_CASES: &[Case] = &[
                 .merge(&path, &json!({ "status": { "conditions": list } }))
         },
     ),
+    (
+        "put a condition twice in the place of Ready",
+        Deny(CONDITION),
+        |s| {
+            let node = s.admin.get(&s.own.node_path()).expect("the Node");
+            let list = node["status"]["conditions"].as_array().expect("a list");
+            let other = list.iter().find(|one| one["type"] == "OtherToolProblem");
+            let other = other.expect("another tool's");
+            let path = format!("{}/status", s.own.node_path());
+            let twice = json!({ "status": { "conditions": [other, other] } });
+            s.own.caller.merge(&path, &twice)
+        },
+    ),
     ("set an own condition of a foreign Node", Deny(OWN), |s| {
         let list = json!([{ "type": "SystemdUnresponsive", "status": "True" }]);
         let path = format!("{}/status", s.foreign.node_path());
@@ -386,4 +403,33 @@ fn status(scene: &Scene, status: Value) -> Answer {
 fn condition(scene: &Scene, kind: &str) -> Answer {
     let condition = json!({ "type": kind, "status": "False", "reason": "Test" });
     status(scene, json!({ "conditions": [condition] }))
+}
+
+/// Rules with a parameter that is missing refuse the writes of everybody whom they match, before they ask who it is: an operator
+/// who removes our namespace must not cut every kubelet off from its Node.
+#[test]
+fn without_the_list_of_conditions_nobody_but_agents_is_held_up() {
+    let scene = Scene::new("nodes-listless");
+    let path = format!("{}/status", scene.own.node_path());
+    let beat = json!({ "status": { "conditions": [
+        { "type": "Ready", "status": "True", "reason": "KubeletReady" }] } });
+    let list = format!("{}/conditions", crate::fleet::CONFIG_MAPS);
+    let removed = scene.admin.delete(&list);
+    removed.expect("an operator removes the list");
+    throughout("a kubelet reports", Duration::from_secs(5), || {
+        let answer = scene.admin.patch(&path, &beat);
+        !answer.expect("a kubelet reports").is_null()
+    });
+    // What is Kubernetes' own is refused to agents all the same.
+    run(
+        &scene,
+        &[
+            ("set Ready without the list", Deny(KUBERNETES), |s| {
+                condition(s, "Ready")
+            }),
+            ("opt in without the list", Deny(NOTES), |s| {
+                note(s, &s.own, "nodemend.io/mode", json!("auto"))
+            }),
+        ],
+    );
 }
