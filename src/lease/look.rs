@@ -70,9 +70,14 @@ impl ApiSlots {
     /// A case may open before the answer at the start is there, or that was lost: without it a node of a small cluster would
     /// rest as one of five thousand, and miss a free slot (I19; `nodemend simulate` found that).
     async fn ensure_agents_known(&self) {
-        if self.agents_known().is_none()
-            && let Err(why) = self.read_agents().await
-        {
+        if self.agents_known().is_none() {
+            self.count_agents().await;
+        }
+    }
+
+    /// Reads how many agents there are, for [`ApiSlots::agents_known`].
+    pub async fn count_agents(&self) {
+        if let Err(why) = self.read_agents().await {
             tracing::debug!(
                 why,
                 "the number of agents is not known; a large cluster is assumed"
@@ -144,11 +149,18 @@ impl ApiSlots {
         }
         let limits = sight.limits.unwrap_or_default();
         Ok(match self.absence(&limits).await {
-            // Nobody counted them yet: as one of five thousand it would rest for 10 min now (I19).
-            Some(why) if self.agents_known().is_none() => Standing::Unread { why },
-            Some(why) => Standing::Stopped { why },
+            Some(why) => self.closed(why),
             None => Standing::Clear,
         })
+    }
+
+    /// Nobody gets a slot. Where the agents are not counted the node would rest as one of five thousand, and miss a slot that
+    /// is free before (I19).
+    fn closed(&self, why: String) -> Standing {
+        match self.agents_known() {
+            Some(_) => Standing::Stopped { why },
+            None => Standing::Unread { why },
+        }
     }
 
     async fn look_at_limits(
@@ -159,14 +171,7 @@ impl ApiSlots {
     ) -> Result<Option<Standing>, LeaseError> {
         let owner = self.owner()?;
         let limits = self.limits().await?;
-        let mut closed: fn(String) -> Standing = |why| Standing::Stopped { why };
-        if self.agents_known().is_none()
-            && let Err(why) = self.read_agents().await
-        {
-            tracing::debug!(why, "the number of agents is still not known");
-            // One of five thousand would rest for 10 min now, and miss a slot that is free before that (I19).
-            closed = |why| Standing::Unread { why };
-        }
+        let closed = |why| self.closed(why);
         let known = self.scene().limits.replace(limits.clone());
         if let Some(why) = &limits.breaker {
             return Ok(Some(closed(why.clone())));

@@ -1,6 +1,7 @@
 //! Small text files of the machine, with the errors that probes speak of.
 
 use super::error::ProbeError;
+use crate::host::Host;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -31,6 +32,20 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, ProbeError> {
         return Err(read_error(path, source));
     }
     Ok(bytes)
+}
+
+/// What `parse` makes of a file of the machine.
+///
+/// # Errors
+/// As [`read_text`], and a text that `parse` does not take.
+pub(super) fn read_value<T>(
+    host: &Host,
+    file: impl AsRef<Path>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, ProbeError> {
+    let path = host.path(file);
+    let text = read_text(&path)?;
+    parse(&text).ok_or_else(|| read_error(&path, io::ErrorKind::InvalidData.into()))
 }
 
 /// What an input error at `path` means for a probe.

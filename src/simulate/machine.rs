@@ -321,6 +321,13 @@ impl Machine {
     }
 
     fn read_settings(&self, batch: &mut Batch) {
+        // An older kernel: it reports and does not count.
+        let left = sample(
+            "kernel.hung_task_reports_left",
+            &Subject::NODE,
+            Ok(Value::Integer(10)),
+        );
+        batch.samples.push(left);
         batch.complete.extend([
             "kernel.sysctl.matches",
             "kernel.sysctl.value",

@@ -125,7 +125,9 @@ fn an_agent_takes_a_slot_mends_frees_it_and_tells_the_node() {
 #[test]
 fn agents_that_are_all_sick_never_hold_more_slots_than_the_cap_and_all_are_mended() {
     let scene = Scene::new("many-agents");
-    scene.set_limits(&json!({ "cluster": "2", "zone-a": "2", "storm-nodes": "100" }));
+    scene.set_limits(
+        &json!({ "cluster": "2", "zone-a": "2", "storm-nodes": "100", "storm-nodes-any": "100" }),
+    );
     let mut patients: Vec<Patient> = (0..8)
         .map(|i| Patient::admit(&scene.plane, &format!("node-{i}"), &auto()))
         .collect();

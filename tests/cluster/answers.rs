@@ -1,7 +1,6 @@
 //! Agents whose server seems to lose its mind, and two agents that were given one Node.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use crate::matrix::case::Scene;
 use crate::patients::{MENDED_WITHIN, Patient, WAITS, waiting_playbook};
 use crate::process::{throughout, until};
 use crate::steps;
+use crate::wait::lines_so_far;
 
 /// Each lie with the words in which an agent complains of it; unknown fields are nothing to complain of.
 const LIES: [(Lie, &str); 7] = [
@@ -105,7 +105,7 @@ fn answers_cut_off_late_of_the_wrong_kind_or_with_unknown_fields_break_no_promis
 
 /// What the agent says of answers that it does not take.
 fn complaints(patient: &Patient) -> impl Iterator<Item = String> {
-    let log = fs::read_to_string(patient.process.log()).expect("the agent's log");
+    let log = lines_so_far(patient.process.log()).expect("the agent's log");
     let lines: Vec<String> = log.lines().map(str::to_owned).collect();
     lines.into_iter().filter(|line| {
         let mut words = LIES.iter().map(|(_, words)| words);

@@ -1,10 +1,11 @@
 //! The API server's own account of what was asked and answered.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
+
+use crate::wait::lines_so_far;
 
 /// An audit log in JSON lines.
 pub struct AuditLog {
@@ -96,10 +97,9 @@ impl AuditLog {
     }
 
     fn records(&self) -> Vec<Call> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
-        // A line without its end is being written.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        text[..whole].lines().map(parse).collect()
+        // It is not there before the first request.
+        let text = lines_so_far(&self.path).unwrap_or_default();
+        text.lines().map(parse).collect()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::matrix::case::Scene;
 use crate::patients::{MENDED_WITHIN, Patient, WAITS, waiting_playbook};
 use crate::process::{throughout, until};
 use crate::steps;
+use crate::wait::lines_so_far;
 
 /// How long a write proves a slot.
 const HOLD: Duration = Duration::from_secs(60);
@@ -111,7 +112,7 @@ fn cable(node: &Cut) -> &Cable {
 }
 
 fn says(node: &Cut, words: &str) -> bool {
-    let log = std::fs::read_to_string(node.patient.process.log());
+    let log = lines_so_far(node.patient.process.log());
     log.expect("the agent's log").contains(words)
 }
 

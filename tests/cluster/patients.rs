@@ -12,6 +12,7 @@ use crate::cable::Cable;
 use crate::controlplane::ControlPlane;
 use crate::fleet::Agent;
 use crate::process::{Process, until};
+use crate::wait::audit_so_far;
 
 /// The setting that is well as declared and sick as small as this; both are small beside what makes a released signature speak.
 const KEY: &str = "net.netfilter.nf_conntrack_max";
@@ -108,14 +109,11 @@ impl Patient {
 
     /// What the agent wrote down, oldest first.
     pub fn audit(&self) -> Vec<Value> {
-        let mut files: Vec<PathBuf> = fs::read_dir(self.state.join("audit"))
-            .map(|folder| folder.map(|file| file.expect("an entry").path()).collect())
-            .unwrap_or_default();
-        files.sort();
-        let text: String = files
-            .iter()
-            .map(|file| fs::read_to_string(file).expect("text"))
-            .collect();
+        let folder = self.state.join("audit");
+        if !folder.exists() {
+            return Vec::new();
+        }
+        let text = audit_so_far(&folder).expect("the audit log can be read");
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()

@@ -1,8 +1,7 @@
 //! The agent on a node: the built binary as a service of the node's own systemd, told by files and asked
 //! through its command line, its HTTP page and its audit log, as an operator would.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -11,7 +10,7 @@ use serde_json::Value;
 use crate::node::{Node, Plan, Ran};
 use crate::playbook::{self, Edited};
 use crate::story::{Record, Story};
-use crate::wait::{eventually, so};
+use crate::wait::{audit_so_far, eventually, so};
 
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_nodemend");
@@ -189,21 +188,8 @@ impl<'node> Agent<'node> {
 
     /// What the audit log tells so far.
     pub fn story(&self) -> Result<Story> {
-        let mut files: Vec<PathBuf> = Vec::new();
         let folder = self.node.path(&format!("{STATE}/audit"))?;
-        for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
-            files.push(entry?.path());
-        }
-        files.retain(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == "jsonl")
-        });
-        files.sort();
-        let mut text = String::new();
-        for file in files {
-            text.push_str(&fs::read_to_string(file)?);
-        }
-        Story::parse(&text)
+        Story::parse(&audit_so_far(&folder)?)
     }
 
     /// Waits until the audit log holds a record for which `wanted` is true, and gives it.

@@ -1,5 +1,7 @@
-//! Waiting for a real machine: the one place of the lab that sleeps.
+//! Waiting for a real machine: the one place of the lab that sleeps. And reading what it is still writing.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,4 +45,23 @@ pub fn so(claim: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
         return Ok(());
     }
     bail!(otherwise())
+}
+
+/// The lines of a file so far that have their end: while somebody writes, a read may end in the middle of a character.
+pub fn lines_so_far(file: &Path) -> Result<String> {
+    let mut bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    bytes.truncate(end.map_or(0, |end| end + 1));
+    String::from_utf8(bytes).with_context(|| format!("{} is text", file.display()))
+}
+
+/// The records of an agent's audit log so far. Beside them lies a draft now and then, which is renamed away.
+pub fn audit_so_far(folder: &Path) -> Result<String> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        files.push(entry?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|is| is == "jsonl"));
+    files.sort();
+    files.iter().map(|file| lines_so_far(file)).collect()
 }

@@ -10,7 +10,7 @@ use crate::host::retry::{MAX_REST, Rests, WATCH_FOR};
 use crate::host::{clock, retry};
 use crate::lease::{ApiSlots, SlotWitness};
 use crate::policy::annotations::{Notes, read_annotations, unread};
-use crate::policy::{Approvals, Approved, CaseId, Mode, OptIn};
+use crate::policy::{Approvals, Approved, CaseId, Mode, OptIn, RunId};
 use crate::probes::node_status;
 use crate::report::desk::Desk;
 use crate::report::events::Happening;
@@ -39,6 +39,28 @@ struct Known {
     view: Option<NodeView>,
     failure: Option<String>,
     approvals: Approvals,
+}
+
+impl Known {
+    /// What the annotations of `node` ask for, approvals that are used up among it.
+    fn asked(&self, node: &str) -> OptIn {
+        let Some(view) = &self.view else {
+            let why = self.failure.clone();
+            let why = why.unwrap_or_else(|| format!("Node {node} was not read yet"));
+            return unread(&why);
+        };
+        let notes = Notes {
+            node: &view.name,
+            version: &view.version,
+            annotations: &view.annotations,
+            taints: &view.taints,
+            is_going: view.is_going,
+        };
+        let ceiling = self
+            .ceiling
+            .map_or_else(Default::default, |c| (c.mode, c.allow));
+        read_annotations(notes, ceiling)
+    }
 }
 
 impl ClusterSide {
@@ -88,6 +110,12 @@ impl ClusterSide {
         self.changed.notify_one();
     }
 
+    /// This run has its slot, and waits no longer.
+    pub fn rides(&self, run: RunId) {
+        self.desk().rides(run);
+        self.changed.notify_one();
+    }
+
     /// Something that people are told by an event.
     pub fn happened(&self, what: Happening) {
         self.desk().happened(what);
@@ -102,22 +130,7 @@ impl ClusterSide {
     /// The node's own settings as they are known now.
     pub fn opt_in(&self) -> OptIn {
         let known = self.known();
-        let Some(view) = &known.view else {
-            let why = known.failure.clone();
-            let why = why.unwrap_or_else(|| format!("Node {} was not read yet", self.node));
-            return unread(&why);
-        };
-        let notes = Notes {
-            node: &view.name,
-            version: &view.version,
-            annotations: &view.annotations,
-            taints: &view.taints,
-            is_going: view.is_going,
-        };
-        let ceiling = known
-            .ceiling
-            .map_or_else(Default::default, |c| (c.mode, c.allow));
-        known.approvals.standing(read_annotations(notes, ceiling))
+        known.approvals.standing(known.asked(&self.node))
     }
 
     /// Reads the own Node now, and not from a cache.
@@ -139,16 +152,12 @@ impl ClusterSide {
     /// Keeps what was read, and says which cases were approved since the time before.
     fn keep(&self, view: NodeView, known_as: impl Fn(CaseId) -> Approved) -> Vec<CaseId> {
         self.slots.meet(&view);
-        let mut approvals = {
-            let mut known = self.known();
-            known.failure = None;
-            known.view = Some(view);
-            std::mem::take(&mut known.approvals)
-        };
-        // Without what is spent, so that the list is what the annotation says.
-        let fresh = approvals.meet(&self.opt_in().approved, known_as);
-        self.known().approvals = approvals;
-        fresh
+        // Under one lock: in between, approvals that are spent would seem to stand.
+        let mut known = self.known();
+        known.failure = None;
+        known.view = Some(view);
+        let listed = known.asked(&self.node).approved;
+        known.approvals.meet(&listed, known_as)
     }
 
     /// Whether a read has shown something newer than this event: what is under way in a watch while a run reads the Node must
@@ -218,7 +227,9 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
                     tidy_up(&side).await;
                 }
                 see(&side, &news).await;
-                count_agents(&side).await;
+                // How many agents there are says how long nodes that fall sick together rest. Once a watch is enough.
+                side.slots.count_agents().await;
+                side.changed.notify_one();
                 let began = clock::now().uptime;
                 let why = watch(&core, &side, &news).await;
                 if clock::now().uptime.since(began) >= MAX_REST {
@@ -237,18 +248,6 @@ pub async fn follow(core: Arc<Core>, side: Arc<ClusterSide>, news: mpsc::Sender<
         let rest = rests.next(None, retry::share(&side.node));
         tokio::time::sleep(rest).await;
     }
-}
-
-/// How many agents there are says how long nodes that fall sick together spread their first looks. Once a watch is enough.
-async fn count_agents(side: &ClusterSide) {
-    if let Err(why) = side.slots.read_agents().await {
-        tracing::debug!(
-            why,
-            "the number of agents is not known; a large cluster is assumed"
-        );
-    }
-    // What rests until then may rest less.
-    side.changed.notify_one();
 }
 
 /// A claim of a process before this one: whoever still waits makes a new one.

@@ -270,9 +270,7 @@ impl Witness for RunWitness {
             let written = self.scribe.write_however_late(of_run(event)).await;
             self.metrics.note_slot(!event.slot.is_empty());
             if let Some(side) = &self.cluster {
-                side.desk().rides(event.run);
-                self.metrics.note_waiting(None);
-                side.changed.notify_one();
+                side.rides(event.run);
                 super::told::of_run(side, event);
             }
             if let (Some(kind), Some(took)) = (&event.step_kind, event.took) {

@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::probes::ProbeSpec;
 use crate::probes::error::ProbeError;
 use crate::probes::off_thread::OneRead;
-use crate::probes::text_file::{read_error, read_text};
+use crate::probes::text_file::{read_error, read_text, read_value};
 use crate::signal::{Batch, Subject};
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_link};
@@ -46,9 +46,11 @@ struct Count {
 
 pub(super) fn read(host: &Host) -> Result<Batch, ProbeError> {
     let limit = |name: &str| {
-        let path = host.path(Path::new("/proc/sys/fs/inotify").join(name));
-        let number = read_number(&read_text(&path)?);
-        number.ok_or_else(|| read_error(&path, io::ErrorKind::InvalidData.into()))
+        read_value(
+            host,
+            Path::new("/proc/sys/fs/inotify").join(name),
+            read_number,
+        )
     };
     let (instances, watches) = (limit("max_user_instances")?, limit("max_user_watches")?);
     let mut users: Vec<_> = count(host)?

@@ -15,10 +15,9 @@ pub use signals::{CONNTRACK, FILE_HANDLES, INOTIFY_INSTANCES, INOTIFY_WATCHES, P
 use super::ProbeSpec;
 use super::error::ProbeError;
 use super::off_thread::OneRead;
-use super::text_file::{read_error, read_text};
+use super::text_file::read_value;
 use crate::host::Host;
 use crate::signal::{Batch, Key};
-use std::io;
 use std::time::Duration;
 
 /// The probe's description.
@@ -50,12 +49,12 @@ fn read(host: &Host) -> Result<Batch, ProbeError> {
 }
 
 fn conntrack(host: &Host) -> Result<f64, ProbeError> {
-    let used = value(
+    let used = read_value(
         host,
         "/proc/sys/net/netfilter/nf_conntrack_count",
         read_number,
     )?;
-    let limit = value(
+    let limit = read_value(
         host,
         "/proc/sys/net/netfilter/nf_conntrack_max",
         read_number,
@@ -64,19 +63,13 @@ fn conntrack(host: &Host) -> Result<f64, ProbeError> {
 }
 
 fn file_handles(host: &Host) -> Result<f64, ProbeError> {
-    let (used, limit) = value(host, "/proc/sys/fs/file-nr", read_file_nr)?;
+    let (used, limit) = read_value(host, "/proc/sys/fs/file-nr", read_file_nr)?;
     Ok(free_share(used, limit))
 }
 
 fn pids(host: &Host) -> Result<f64, ProbeError> {
-    let used = value(host, "/proc/loadavg", read_task_count)?;
-    let pids = value(host, "/proc/sys/kernel/pid_max", read_number)?;
-    let threads = value(host, "/proc/sys/kernel/threads-max", read_number)?;
+    let used = read_value(host, "/proc/loadavg", read_task_count)?;
+    let pids = read_value(host, "/proc/sys/kernel/pid_max", read_number)?;
+    let threads = read_value(host, "/proc/sys/kernel/threads-max", read_number)?;
     Ok(free_share(used, pids.min(threads)))
-}
-
-fn value<T>(host: &Host, file: &str, parse: fn(&str) -> Option<T>) -> Result<T, ProbeError> {
-    let path = host.path(file);
-    let text = read_text(&path)?;
-    parse(&text).ok_or_else(|| read_error(&path, io::ErrorKind::InvalidData.into()))
 }

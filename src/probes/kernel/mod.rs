@@ -1,16 +1,16 @@
-//! Kernel settings against what the machine's own configuration declares.
+//! Kernel settings against what the machine's own configuration declares, and what the kernel counts of tasks that hang.
 
 mod parse;
 mod signals;
 mod sources;
 
 pub use parse::{Assignment, declared, is_same, path_of, read_assignments};
-pub use signals::{DECLARED_IN, MATCHES, VALUE, WANTED};
+pub use signals::{DECLARED_IN, HUNG_TASKS, MATCHES, REPORTS_LEFT, VALUE, WANTED};
 
 use super::ProbeSpec;
 use super::error::ProbeError;
 use super::off_thread::OneRead;
-use super::text_file::read_text;
+use super::text_file::{read_text, read_value};
 use crate::host::Host;
 use crate::signal::{Batch, Subject};
 use std::path::Path;
@@ -39,7 +39,14 @@ pub static SPEC: ProbeSpec = ProbeSpec {
     title: "kernel settings",
     period: Duration::from_secs(60),
     timeout: Duration::from_secs(5),
-    keys: &[&VALUE.spec, &WANTED.spec, &MATCHES.spec, &DECLARED_IN.spec],
+    keys: &[
+        &VALUE.spec,
+        &WANTED.spec,
+        &MATCHES.spec,
+        &DECLARED_IN.spec,
+        &HUNG_TASKS.spec,
+        &REPORTS_LEFT.spec,
+    ],
     cost: "0.9 ms wall, 0.5 ms CPU (2 cores of a VM, unoptimised build)",
 };
 
@@ -51,6 +58,16 @@ pub fn probe() -> OneRead {
 fn read(host: &Host) -> Result<Batch, ProbeError> {
     let assignments = sources::read_sources(host)?;
     let mut batch = Batch::of(SPEC.name);
+    for (key, name) in [
+        (&HUNG_TASKS, "hung_task_detect_count"),
+        (&REPORTS_LEFT, "hung_task_warnings"),
+    ] {
+        let file = Path::new("/proc/sys/kernel").join(name);
+        match read_value(host, file, |text| text.trim().parse().ok()) {
+            Ok(count) => batch.set(key, count),
+            Err(error) => batch.missing(&key.spec, error.missing_reason()),
+        }
+    }
     for (name, line) in declared(&assignments, WATCHED) {
         let subject = Subject::named(name);
         let wanted = line.value.as_deref().unwrap_or_default();
@@ -124,7 +141,41 @@ mod tests {
     fn a_machine_without_configuration_has_nothing_to_judge() {
         let root = tempfile::tempdir().expect("a directory");
         let batch = read(&Host::at(root.path())).expect("read");
-        assert!(batch.samples.is_empty());
+        assert!(batch.samples.iter().all(|sample| sample.value.is_err()));
         assert_eq!(batch.complete.len(), 4);
+    }
+
+    #[test]
+    fn hung_tasks_are_known_as_far_as_the_kernel_counts_them() {
+        let root = tempfile::tempdir().expect("a directory");
+        let folder = root.path().join("proc/sys/kernel");
+        create_dir_all(&folder).expect("made");
+        for (count, left, expected) in [
+            (Some("13\n"), Some("0\n"), [Some(13), Some(0)]),
+            (None, Some("-1\n"), [None, Some(-1)]),
+            (Some("13 tasks"), None, [None, None]),
+        ] {
+            for (name, text) in [
+                ("hung_task_detect_count", count),
+                ("hung_task_warnings", left),
+            ] {
+                std::fs::remove_file(folder.join(name)).ok();
+                if let Some(text) = text {
+                    write(folder.join(name), text).expect("written");
+                }
+            }
+            let batch = read(&Host::at(root.path())).expect("read");
+            let keys = ["kernel.hung_tasks", "kernel.hung_task_reports_left"];
+            let seen = keys.map(|key| match value(&batch, key, Subject::NODE.as_str()) {
+                Some(Value::Integer(number)) => Some(*number),
+                _ => None,
+            });
+            assert_eq!(seen, expected);
+            assert_eq!(
+                batch.samples.len(),
+                2,
+                "what is not known is said to be missing"
+            );
+        }
     }
 }

@@ -46,3 +46,21 @@ pub const DECLARED_IN: Key<Arc<str>> = Key::<Arc<str>>::new(
     "sysctl.d of the machine",
 )
 .per("sysctl");
+
+/// Hung tasks, by the kernel's own count.
+pub const HUNG_TASKS: Key<i64> = Key::<i64>::new(
+    "kernel.hung_tasks",
+    Unit::None,
+    MAX_AGE,
+    "Tasks that the kernel found hanging since it booted, reported in its log or not. Older kernels do not count them.",
+    "/proc/sys/kernel/hung_task_detect_count",
+);
+
+/// Whether the log tells of the next one.
+pub const REPORTS_LEFT: Key<i64> = Key::<i64>::new(
+    "kernel.hung_task_reports_left",
+    Unit::None,
+    MAX_AGE,
+    "How many more hung tasks the kernel reports in its log: 10 from the boot on unless set otherwise, -1 without end, at 0 it is silent.",
+    "/proc/sys/kernel/hung_task_warnings",
+);
