@@ -215,9 +215,9 @@ pub struct AgentArgs {
     /// The API server, unless it is standalone
     #[command(flatten)]
     pub access: ApiAccess,
-    /// Where metrics are served, `:PORT` for all addresses [default: 127.0.0.1:9797]
+    /// Where metrics are served, `:PORT` for all addresses; more than once for more than one [default: 127.0.0.1:9797]
     #[arg(long, value_name = "ADDR", alias = "web.listen-address", value_parser = address)]
-    pub listen: Option<SocketAddr>,
+    pub listen: Vec<SocketAddr>,
     /// The path of the metrics page
     #[arg(
         long = "web.telemetry-path",
@@ -233,11 +233,14 @@ pub struct AgentArgs {
     pub scrape: ScrapeArgs,
 }
 
-/// An address, or a port of all addresses as node_exporter writes it.
+/// An address, or a port of all addresses or of this machine's own as node_exporter's command lines have it. Other names
+/// are not looked up: what a name server answers must not decide who can reach the page.
 fn address(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
-    match text.strip_prefix(':') {
-        Some(port) => format!("[::]:{port}").parse(),
-        None => text.parse(),
+    let own = text.strip_prefix("localhost:");
+    match (text.strip_prefix(':'), own) {
+        (Some(port), _) => format!("[::]:{port}").parse(),
+        (None, Some(port)) => format!("127.0.0.1:{port}").parse(),
+        (None, None) => text.parse(),
     }
 }
 

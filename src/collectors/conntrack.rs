@@ -136,16 +136,24 @@ fn open(_: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupErro
 
 impl Collector for Conntrack {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
+        let mut result = Ok(());
         for (file, head) in [
             (&mut self.count, &self.entries),
             (&mut self.max, &self.limit),
         ] {
-            let text = file
-                .read_trimmed(turn.epoch, turn.scratch)
-                .map_err(absent)?;
-            let value = number(text).ok_or(CollectError::Parse("nf_conntrack"))?;
-            turn.page.family(head).int(&self.none, value);
+            let text = file.read_trimmed(turn.epoch, turn.scratch);
+            let value = text
+                .map_err(absent)
+                .and_then(|text| number(text).ok_or(CollectError::Parse("nf_conntrack")));
+            let written = value.map(|value| turn.page.family(head).int(&self.none, value));
+            result = result.and(written);
         }
+        result.and(self.read_stats(turn))
+    }
+}
+
+impl Conntrack {
+    fn read_stats(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         let text = self.stat.read(turn.epoch, turn.scratch).map_err(absent)?;
         let mut sums = [0_u64; COLUMNS];
         for line in lines(text).skip(1) {

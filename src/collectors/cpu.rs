@@ -138,13 +138,13 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
 
 impl Collector for Cpu {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        if let Some(info) = &mut self.info {
-            info.collect(turn)?;
+        let info = self.info.as_mut().map_or(Ok(()), |info| info.collect(turn));
+        let stat = self.read_stat(turn);
+        if stat.is_ok() {
+            self.write_seconds(turn);
         }
-        self.read_stat(turn)?;
-        self.write_seconds(turn);
         self.write_topology(turn);
-        Ok(())
+        info.and(stat)
     }
 }
 

@@ -50,11 +50,20 @@ fn open(_: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, SetupErro
 
 impl Collector for Entropy {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        let available = number(self.available_file.read_trimmed(turn.epoch, turn.scratch)?)
-            .ok_or(CollectError::Parse("entropy_avail"))?;
-        turn.page
-            .family(&self.available)
-            .int(&self.labels, available);
+        let available = self.available_file.read_trimmed(turn.epoch, turn.scratch);
+        let available = available
+            .map_err(CollectError::from)
+            .and_then(|text| number(text).ok_or(CollectError::Parse("entropy_avail")));
+        let available = available.map(|bits| {
+            let mut family = turn.page.family(&self.available);
+            family.int(&self.labels, bits);
+        });
+        available.and(self.write_size(turn))
+    }
+}
+
+impl Entropy {
+    fn write_size(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         let size = match self.known_size {
             Some((epoch, size)) if epoch == turn.epoch => size,
             _ => number(self.size_file.read_trimmed(turn.epoch, turn.scratch)?)

@@ -6,6 +6,7 @@
 //! rest within the same page. A dead mount costs its own series only and is asked again once it
 //! returns.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -37,8 +38,9 @@ const ERROR: Family = gauge(
     "Whether an error occurred while getting statistics for the given device.",
 )
 .differs("label device_error (why) only where there is an error; empty labels mean the same");
-const READ_ONLY: Family =
-    gauge("node_filesystem_readonly", "Filesystem read-only status.").from("/proc/1/mountinfo");
+const READ_ONLY: Family = gauge("node_filesystem_readonly", "Filesystem read-only status.")
+    .from("/proc/1/mountinfo")
+    .differs("a filesystem that turns read-only by itself after an error shows it within a minute: the kernel tells of no change of the mount table then");
 const MOUNT_INFO: Family = gauge(
     "node_filesystem_mount_info",
     "Filesystem mount information.",
@@ -184,8 +186,8 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
 impl Collector for Filesystem {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         let mut shown = lock(&self.shown);
-        if shown.table.changed() {
-            let mounts = shown.table.read()?;
+        if shown.table.changed(turn.monotonic) {
+            let mounts = shown.table.read(turn.monotonic)?;
             shown.take(mounts, &self.remote);
         }
         let local = Arc::clone(&shown.local);
@@ -223,49 +225,44 @@ impl Collector for Filesystem {
 impl Shown {
     /// Takes a new mount table and keeps what is known of the mounts that stayed.
     fn take(&mut self, mounts: Vec<Mount>, remote: &Apart<Remote>) {
-        let mut old = std::mem::take(&mut self.mounts);
-        old.sort_unstable_by(|a, b| a.mount.cmp(&b.mount));
-        let mut old: Vec<Option<Known>> = old.into_iter().map(Some).collect();
+        let old = std::mem::take(&mut self.mounts).into_iter();
+        let mut old: BTreeMap<Mount, Known> =
+            old.map(|known| (lasting(&known.mount), known)).collect();
+        let mut seen = BTreeSet::new();
         for mut mount in mounts {
-            let Some(point) = self.host_point(&mount.point) else {
-                continue;
-            };
-            mount.point = point;
+            mount.point = self.host_point(&mount.point);
             if self.points.is_ignored(&mount.point) || self.types.is_ignored(&mount.kind) {
                 continue;
             }
-            let place = old.binary_search_by(|slot| match slot {
-                Some(known) => known.mount.cmp(&mount),
-                None => std::cmp::Ordering::Less,
-            });
-            let kept = place
-                .ok()
-                .and_then(|place| old.get_mut(place))
-                .and_then(Option::take);
-            let known = kept.unwrap_or_else(|| self.meet(mount, remote));
+            // Mounts on top of each other, and those that are only apart below the prefix, would be the same series.
+            let labels = [&mount.device, &mount.point, &mount.kind].map(Clone::clone);
+            if !seen.insert(labels) {
+                continue;
+            }
+            let kept = old.remove(&lasting(&mount));
+            let mut known = kept.unwrap_or_else(|| self.meet(mount.clone(), remote));
+            known.mount = mount;
             self.mounts.push(known);
         }
-        for known in old.into_iter().flatten() {
-            if let Some(id) = known.remote {
-                remote.remove(id);
-            }
+        for id in old.into_values().filter_map(|known| known.remote) {
+            remote.remove(id);
         }
         let local = self.mounts.iter().filter(|known| known.remote.is_none());
         self.local = local.map(|known| Arc::clone(&known.seat)).collect();
     }
 
     /// A mount point without the prefix under which the host's root is seen.
-    fn host_point(&self, point: &[u8]) -> Option<Vec<u8>> {
+    fn host_point(&self, point: &[u8]) -> Vec<u8> {
         let prefix = self.root.path().as_os_str().as_bytes();
         if prefix == b"/" {
-            return Some(point.to_vec());
+            return point.to_vec();
         }
         let stripped = point.strip_prefix(prefix).unwrap_or(point);
-        Some(if stripped.is_empty() {
+        if stripped.is_empty() {
             b"/".to_vec()
         } else {
             stripped.to_vec()
-        })
+        }
     }
 
     fn meet(&self, mount: Mount, remote: &Apart<Remote>) -> Known {
@@ -346,6 +343,14 @@ impl Known {
     }
 }
 
+/// What stays the same of a mount that is mounted anew with other options.
+fn lasting(mount: &Mount) -> Mount {
+    Mount {
+        is_read_only: false,
+        ..mount.clone()
+    }
+}
+
 /// An error's text as Go has it: libc's with a small first letter.
 fn go_text(errno: Errno) -> String {
     let mut text = errno.desc().to_owned();
@@ -365,4 +370,67 @@ fn mount_labels(mount: &Mount, error: Option<&str>) -> Labels {
         ("mountpoint", &mount.point),
     ]);
     Labels::new(&pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Apart, ENTRY, Filter, Head, MountTable, Notify, Remote, Root, SIZES, Shown};
+    use crate::collectors::source::mounts::Mount;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn mount(point: &str, is_read_only: bool) -> Mount {
+        Mount {
+            device: b"server:/".to_vec(),
+            point: point.into(),
+            kind: b"nfs4".to_vec(),
+            number: b"0:50".to_vec(),
+            is_read_only,
+        }
+    }
+
+    #[test]
+    fn a_mount_that_stays_keeps_its_thread_whatever_order_and_options_the_table_has() {
+        let [error, read_only, info] = [0, 1, 2].map(|at| Head::of(&ENTRY.families[at]));
+        let mut shown = Shown {
+            root: Root::at(Path::new("/")),
+            table: MountTable::new(&Root::at(Path::new("/proc"))),
+            points: Filter::default(),
+            types: Filter::default(),
+            mounts: Vec::new(),
+            local: Arc::new([]),
+            heads: SIZES.each_ref().map(Head::of),
+            error,
+            read_only,
+            info,
+        };
+        let remote: Apart<Remote> = Apart::new("test-statfs", Arc::new(Notify::new()));
+        let points = ["/a", "/b", "/c", "/d", "/e", "/f", "/g"];
+        let seats = |shown: &Shown| {
+            let mut seats: Vec<_> = shown.mounts.iter().collect();
+            seats.sort_by_key(|known| known.mount.point.clone());
+            let each = seats
+                .iter()
+                .map(|known| (Arc::as_ptr(&known.seat), known.remote));
+            each.collect::<Vec<_>>()
+        };
+        let in_order = |order: [usize; 7]| order.map(|at| mount(points[at], at % 2 == 0)).to_vec();
+        shown.take(in_order([0, 1, 2, 3, 4, 5, 6]), &remote);
+        let first = seats(&shown);
+        for order in [
+            [3, 1, 5, 0, 2, 4, 6],
+            [6, 5, 4, 3, 2, 1, 0],
+            [1, 0, 3, 2, 5, 4, 6],
+        ] {
+            shown.take(in_order(order), &remote);
+            assert_eq!(seats(&shown), first, "{order:?}");
+        }
+        shown.take(points.map(|point| mount(point, true)).to_vec(), &remote);
+        assert_eq!(seats(&shown), first, "remounted");
+        assert!(shown.mounts.iter().all(|known| known.mount.is_read_only));
+        let twice = [mount("/a", false), mount("/a", true), mount("/h", false)];
+        shown.take(twice.to_vec(), &remote);
+        assert_eq!(shown.mounts.len(), 2);
+        assert_eq!(seats(&shown)[0], first[0]);
+    }
 }

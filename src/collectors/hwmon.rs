@@ -10,7 +10,7 @@ use crate::collectors::hwmon_sensor::{Element, SensorFile, value};
 use crate::collectors::settings::{Filter, Settings};
 use crate::collectors::source::class::{DeviceClass, Plan, shared};
 use crate::collectors::source::dir::{child, names};
-use crate::collectors::source::held::word;
+use crate::collectors::source::held::{read_once, word};
 use crate::exposition::family::Family;
 
 const CHIP_INCLUDE: &str = "collector.hwmon.chip-include";
@@ -194,7 +194,13 @@ fn plan_sensor(
 ) {
     let pairs = [("chip", chip), ("sensor", sensor)];
     let labels = shared(&pairs);
-    let text = files.get(&b"label"[..]).and_then(|path| word(path.clone()));
+    let label = files.get(&b"label"[..]);
+    let text = label.and_then(|path| read_once(path.clone()).ok());
+    // Blanks at its ends are the chip's own: `Left side  ` of an Apple SMC.
+    let text = text.map(|text| match text.strip_suffix(b"\n") {
+        Some(line) => line.to_vec(),
+        None => text,
+    });
     if let Some(text) = &text {
         let text = text.get(..MAX_LABEL_BYTES).unwrap_or(text);
         let [chip, sensor] = pairs;

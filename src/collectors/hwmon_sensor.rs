@@ -91,7 +91,8 @@ pub struct SensorValue {
     pub kind: Kind,
     /// Its help.
     pub help: Vec<u8>,
-    /// What the text is.
+    /// What the text is: among the numbers some chips have words (`power1_model_number`, `power1_accuracy` of ACPI's power
+    /// meters), and some cannot be read while they sleep.
     pub format: Format,
     /// What turns it into the family's unit.
     pub scale: Scale,
@@ -158,7 +159,7 @@ pub fn value(element: &Element<'_>) -> Option<SensorValue> {
         family,
         kind,
         help,
-        format: Format::Float,
+        format: Format::Sensor,
         scale,
         labelled: suffix == "_freq_mhz",
     })
@@ -191,7 +192,7 @@ fn switch(element: &Element<'_>) -> Option<SensorValue> {
         format: if element.kind == b"beep_enable" {
             Format::Flag
         } else {
-            Format::Float
+            Format::Sensor
         },
         scale,
         labelled: false,

@@ -126,24 +126,10 @@ fn shown(asked: &str) -> Result<Shown, SetupError> {
 
 impl Collector for Ipvs {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
-        let text = self
-            .stats
-            .read(turn.epoch, turn.scratch)
-            .map_err(CollectError::without("IP virtual server"))?;
-        let none = shared(&[]);
-        let totals = lines(text).nth(2).map(|line| fields(line).map(hex));
-        let mut result = Err(CollectError::Parse("ip_vs_stats"));
-        if let Some([Some(a), Some(b), Some(c), Some(d), Some(e)]) =
-            totals.map(|values| values.collect::<Vec<_>>()).as_deref()
-        {
-            for (column, value) in [a, b, c, d, e].into_iter().enumerate() {
-                self.sheet.put(column, &none, *value as f64);
-            }
-            result = Ok(());
-        }
+        let totals = self.read_totals(turn);
         let backends = self.read_table(turn);
         self.sheet.write(turn.page);
-        result.and(backends)
+        totals.and(backends)
     }
 }
 
@@ -157,6 +143,25 @@ struct Service<'a> {
 }
 
 impl Ipvs {
+    fn read_totals(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
+        let text = self
+            .stats
+            .read(turn.epoch, turn.scratch)
+            .map_err(CollectError::without("IP virtual server"))?;
+        let none = shared(&[]);
+        let totals: Vec<Option<u64>> = lines(text)
+            .nth(2)
+            .map(|line| fields(line).map(hex).collect())
+            .unwrap_or_default();
+        let [Some(a), Some(b), Some(c), Some(d), Some(e)] = totals.as_slice() else {
+            return Err(CollectError::Parse("ip_vs_stats"));
+        };
+        for (column, value) in [a, b, c, d, e].into_iter().enumerate() {
+            self.sheet.put(column, &none, *value as f64);
+        }
+        Ok(())
+    }
+
     fn read_table(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         let text = self.table.read(turn.epoch, turn.scratch)?;
         let broken = || CollectError::Parse("ip_vs");

@@ -145,9 +145,9 @@ impl NetClass {
         if !device.shown {
             return;
         }
-        // Speed, duplex and how name and address were chosen are only in sysfs. They cannot
-        // change while the link's state, carrier and address stay, so they are read again only
-        // when one of these moved, or a minute passed.
+        // Speed, duplex and how name and address were chosen are only in sysfs. They hardly
+        // change while the link's state, carrier and address stay (the speed of a bond does when
+        // it loses a slave), so they are read again when one of these moved, or a minute passed.
         let moved = device.epoch != epoch || !device.is_as_seen(link);
         if moved {
             let path = child(dir, &link.name);

@@ -76,14 +76,17 @@ fn open(settings: &Settings, sources: &Sources) -> Result<Box<dyn Collector>, Se
 impl Collector for NetStat {
     fn collect(&mut self, turn: &mut Turn<'_>) -> Result<(), CollectError> {
         let (wanted, none) = (self.wanted.as_ref(), &self.none);
-        let mut place = 0;
+        let (mut place, mut result) = (0, Ok(()));
         for file in &mut self.tables {
-            let text = file.read(turn.epoch, turn.scratch)?;
-            write_table(text, turn.page, &mut self.rows, &mut place, wanted, none)?;
+            let written = match file.read(turn.epoch, turn.scratch) {
+                Ok(text) => write_table(text, turn.page, &mut self.rows, &mut place, wanted, none),
+                Err(error) => Err(error.into()),
+            };
+            result = result.and(written);
         }
         self.rows.truncate(place);
         let page = &mut *turn.page;
-        match self.list.read(turn.epoch, turn.scratch) {
+        let listed = match self.list.read(turn.epoch, turn.scratch) {
             // One counter a line: `Ip6InReceives 42`.
             Ok(text) => each_listed(
                 &mut self.entries,
@@ -102,7 +105,8 @@ impl Collector for NetStat {
             // Without IPv6 there is no such file.
             Err(error) if error.is_absent() => Ok(()),
             Err(error) => Err(error.into()),
-        }
+        };
+        result.and(listed)
     }
 }
 

@@ -74,7 +74,8 @@ pub fn parse(text: &[u8]) -> Result<BTreeMap<Vec<u8>, TextFamily>, FormatError> 
     };
     let mut count = 0;
     for (number, line) in (1..).zip(body.split(|&byte| byte == b'\n')) {
-        let line = line.trim_ascii();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = line.trim_ascii_start();
         if line.is_empty() {
             continue;
         }
@@ -116,18 +117,20 @@ fn take_comment(comment: &[u8], families: &mut BTreeMap<Vec<u8>, TextFamily>) ->
     let name = parts.next().filter(|name| is_name(name, true))?;
     let family = families.entry(name.to_vec()).or_default();
     if word == b"HELP" {
-        let text = parts.rest();
-        let text = unescape(text.strip_prefix(b" ").unwrap_or(text), false)?;
+        let text = unescape(parts.rest().trim_ascii_start())?;
         std::str::from_utf8(&text).ok()?;
         return family.help.replace(text).is_none().then_some(());
     }
-    let kind = parts.next()?;
+    // A line that ends before its type says nothing.
+    let Some(kind) = parts.next().map(<[u8]>::to_ascii_lowercase) else {
+        return Some(());
+    };
     let known: [&[u8]; 5] = [b"counter", b"gauge", b"untyped", b"summary", b"histogram"];
-    let fits = known.contains(&kind) && parts.next().is_none();
+    let fits = known.contains(&kind.as_slice()) && parts.next().is_none();
     if !fits || family.is_typed || !family.samples.is_empty() {
         return None;
     }
-    (family.kind, family.is_typed) = (kind.to_vec(), true);
+    (family.kind, family.is_typed) = (kind, true);
     Some(())
 }
 
@@ -167,7 +170,7 @@ fn split_sample(line: &[u8]) -> Option<(Vec<u8>, Labels, &[u8])> {
             let label = label.trim_ascii();
             let quoted = after.trim_ascii_start().strip_prefix(b"\"")?;
             let (raw, after) = quoted.split_at_checked(end_of_quote(quoted)?)?;
-            let value = unescape(raw, true)?;
+            let value = unescape(raw)?;
             std::str::from_utf8(&value).ok()?;
             let label = std::str::from_utf8(label).ok()?.to_owned();
             let is_new = pairs.iter().all(|(known, _)| *known != label);
@@ -185,9 +188,11 @@ fn split_sample(line: &[u8]) -> Option<(Vec<u8>, Labels, &[u8])> {
         rest = rest.get(1..)?;
     }
     pairs.sort();
+    // An empty label is none: with and without it, the series is the same.
     let pairs: Vec<(&str, &[u8])> = pairs
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .filter(|(_, value)| !value.is_empty())
         .collect();
     Some((name.to_vec(), Labels::new(&pairs), rest))
 }
@@ -201,7 +206,7 @@ fn end_of_quote(text: &[u8]) -> Option<usize> {
     })
 }
 
-fn unescape(text: &[u8], quotes: bool) -> Option<Vec<u8>> {
+fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
     while let Some(&byte) = bytes.next() {
@@ -212,7 +217,7 @@ fn unescape(text: &[u8], quotes: bool) -> Option<Vec<u8>> {
         out.push(match bytes.next()? {
             b'n' => b'\n',
             b'\\' => b'\\',
-            b'"' if quotes => b'"',
+            b'"' => b'"',
             _ => return None,
         });
     }
@@ -233,8 +238,8 @@ mod tests {
     #[test]
     fn families_are_read_with_help_type_labels_and_suffixes() {
         let text = b"# HELP a_total A \\\\ \\n help\n# TYPE a_total counter\n\
-            a_total { b = \"x\\\"y\" , } 1e3\na_total 2\n# a comment\n\
-            # TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 1\nh_count 3\nother NaN\n\n";
+            a_total { b = \"x\\\"y\" , c = \"\" } 1e3 \r\na_total 2\n# a comment\n\
+            # HELP h  say \\\"h\\\" \n# TYPE h\n# TYPE h HISTOGRAM\nh_bucket{le=\"+Inf\"} 3\nh_sum 1\nh_count 3\nother NaN\n\n";
         let families = parse(text).unwrap();
         let names: Vec<_> = families
             .keys()
@@ -245,7 +250,10 @@ mod tests {
         assert_eq!(counter.help.as_deref(), Some(&b"A \\ \n help"[..]));
         assert_eq!(counter.samples.len(), 2);
         assert_eq!(counter.samples[0].1.bytes(), b"{b=\"x\\\"y\"} ");
-        assert_eq!(families[&b"h"[..]].samples.len(), 3);
+        let histogram = &families[&b"h"[..]];
+        assert_eq!(histogram.kind, b"histogram");
+        assert_eq!(histogram.help.as_deref(), Some(&b"say \"h\" "[..]));
+        assert_eq!(histogram.samples.len(), 3);
         assert_eq!(families[&b"other"[..]].kind, b"untyped");
     }
 

@@ -1,6 +1,6 @@
 //! `textfile`: families that scripts leave in files named `*.prom`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -33,9 +33,10 @@ const ERROR: Family = Family::gauge(
     "1 if there was an error opening or reading a file, 0 otherwise",
 )
 .from("the result of reading the files")
-.differs("also 1 if a file holds a family of the agent's own; that family is left out");
+.differs("also 1 if a file holds a family of the agent's own, or one whose type or help contradicts another file's; that family is left out");
 const FROM_FILES: Family = Family::untyped("<family>", "Metric read from <file>.")
-    .from("*.prom below --collector.textfile.directory");
+    .from("*.prom below --collector.textfile.directory")
+    .differs("a carriage return before the end of a line and blanks after a value are let pass, and what a histogram or summary lacks is not filled in");
 
 /// A file this young may still be written to within the same tick of its timestamp, so what was
 /// read of it is not trusted on the next page.
@@ -56,6 +57,8 @@ pub const ENTRY: Entry = Entry {
 };
 
 struct TextFile {
+    /// Families of the collectors that are switched on, which a file must not split in two.
+    own: BTreeSet<&'static [u8]>,
     patterns: Vec<PathBuf>,
     directories: Vec<Directory>,
     epoch: u64,
@@ -94,7 +97,10 @@ struct Stamp {
 
 fn open(settings: &Settings, _: &Sources) -> Result<Box<dyn Collector>, SetupError> {
     let given = settings.text(DIRECTORY).unwrap_or_default();
+    let is_on = TABLE.iter().filter(|entry| settings.is_enabled(entry));
+    let own = is_on.flat_map(|entry| entry.families);
     Ok(Box::new(TextFile {
+        own: own.map(|family| family.name.as_bytes()).collect(),
         patterns: given
             .lines()
             .filter(|line| !line.is_empty())
@@ -185,7 +191,7 @@ impl TextFile {
                             || first.told_help().is_none()
                             || first.help == family.help)
                 });
-                if agrees && !is_own(name) {
+                if agrees && !self.is_own(name) {
                     parts.push(family);
                     paths.push(&file.path);
                 } else {
@@ -197,9 +203,16 @@ impl TextFile {
             self.samples += render(name, parts, paths, &mut self.rendered);
         }
     }
+
+    /// Whether the page has a family of this name anyway.
+    fn is_own(&self, name: &[u8]) -> bool {
+        const PAGE: [&[u8]; 2] = [b"node_scrape_collector_", b"nodemend_"];
+        self.own.contains(name) || PAGE.iter().any(|prefix| name.starts_with(prefix))
+    }
 }
 
-/// Writes one family of one or more files; returns how many samples it has.
+/// Writes one family of one or more files; returns how many samples it has. Of a series that is there twice the first
+/// counts: Prometheus takes a page with both for a clock that stands.
 fn render(name: &[u8], parts: &[&TextFamily], paths: &[&Path], out: &mut Vec<u8>) -> usize {
     let Some(first) = parts.first() else { return 0 };
     out.extend_from_slice(b"# HELP ");
@@ -220,21 +233,17 @@ fn render(name: &[u8], parts: &[&TextFamily], paths: &[&Path], out: &mut Vec<u8>
     out.push(b' ');
     out.extend_from_slice(&first.kind);
     out.push(b'\n');
-    let mut samples = 0;
+    let mut seen = BTreeSet::new();
     for (name, labels, bits) in parts.iter().flat_map(|part| &part.samples) {
+        if !seen.insert((name, labels)) {
+            continue;
+        }
         out.extend_from_slice(name);
         out.extend_from_slice(labels.bytes());
         push_f64(out, f64::from_bits(*bits));
         out.push(b'\n');
-        samples += 1;
     }
-    samples
-}
-
-/// Whether the agent has a family of this name, which a file must not split in two.
-fn is_own(name: &[u8]) -> bool {
-    let mut families = TABLE.iter().flat_map(|entry| entry.families);
-    families.any(|family| family.name.as_bytes() == name)
+    seen.len()
 }
 
 impl Directory {

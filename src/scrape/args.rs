@@ -50,6 +50,9 @@ impl ScrapeArgs {
         for (flag, value) in &self.given {
             settings.set(flag, value);
         }
+        for flag in &self.unbuilt {
+            settings.set(flag, "true");
+        }
         Ok(settings)
     }
 
@@ -79,7 +82,7 @@ impl Args for ScrapeArgs {
             command = command.arg(value(name, help).default_value(default));
         }
         let help = "Set all collectors to disabled by default.";
-        command = command.arg(switch(DISABLE_DEFAULTS.to_owned(), help.to_owned()));
+        command = both(command, DISABLE_DEFAULTS, help);
         for entry in TABLE {
             let name = format!("collector.{}", entry.name);
             let state = if entry.enabled { "enabled" } else { "disabled" };
@@ -89,7 +92,7 @@ impl Args for ScrapeArgs {
                 command = with_flag(command, flag);
             }
         }
-        for name in inert::collectors() {
+        for name in inert::collectors().chain(inert::switches()) {
             command = both(command, &name, "").mut_arg(&name, |arg| arg.hide(true));
         }
         inert::taken_by(command)
@@ -238,11 +241,18 @@ mod tests {
             "--collector.netdev.device-blacklist=^veth",
             "--collector.filesystem.ignored-mount-points=^/dev",
             "--web.max-requests=40",
-            "--web.disable-exporter-metrics",
+            "--no-web.disable-exporter-metrics",
+            "--no-collector.disable-defaults",
+            "--collector.pcidevice.names",
+            "--collector.pcidevice.idsfile=/usr/share/misc/pci.ids",
         ]);
         let args = args.unwrap();
         assert_eq!(args.unbuilt(), ["collector.sysctl"]);
         let settings = args.settings().unwrap();
+        assert!(
+            settings.is_on("collector.sysctl"),
+            "a scrape may ask for it"
+        );
         let text = |flag: &str| settings.text(flag).map(str::to_owned);
         let exclude = "collector.filesystem.mount-points-exclude";
         assert_eq!(text(exclude).as_deref(), Some("^/dev"));

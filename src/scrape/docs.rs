@@ -18,9 +18,10 @@ release (1.12); what it has more than the 1.5 of Debian 12 is here too. Flags ha
 (`--collector.NAME`, `--no-collector.NAME`, `--path.procfs`, ...), and a scrape may ask for
 `?collect[]=NAME` or `?exclude[]=NAME`. OpenMetrics and gzip come by negotiation.
 
-A command line that was written for node_exporter starts `nodemend agent` as it is: `--web.listen-address` (`:9100` too),
-`--web.telemetry-path`, `--web.config.file`, `--log.level`, old names of flags (`--collector.netdev.device-blacklist`) and switches of collectors
-that are not built here are understood. One that is not built and switched on is named in the log. `--web.systemd-socket` is refused.
+A command line that was written for node_exporter starts `nodemend agent` as it is: `--web.listen-address` (`:9100`, `localhost:9100` and
+several too; other names are refused), `--web.telemetry-path`, `--web.config.file`, `--log.level`, old names of flags
+(`--collector.netdev.device-blacklist`) and switches of collectors that are not built here are understood. One that is not built and switched on is named in the log, and `collect[]` with it is answered without it.
+`--web.systemd-socket` is refused.
 
 The file of `--web.config.file` is exporter-toolkit's, whole: certificates as files or in place, suites, curves, client
 certificates and their names, headers, users, `rate_limit`. It and the files that it names are read again when they change; what
@@ -35,6 +36,9 @@ cannot be used then leaves the old ones in force and is logged. Not here: HTTP/2
   collector without any device repeats its last success until then, with a duration of 0.
 - Names that are not UTF-8 show U+FFFD for the broken bytes; node_exporter ends in a panic.
 - A family or series that a broken file names twice is shown once.
+- A file that is missing or broken costs its own series; node_exporter often leaves out all of its collector's.
+- A mount point with a backslash, a newline or a `#` in its name is asked by that name; node_exporter undoes the kernel's
+  escapes of blanks and tabs only, and shows an error for it.
 - `node_filesystem_purgeable_bytes` is left out: it is macOS' and always 0 on Linux.
 - node_exporter's `go_*` and `promhttp_*` are left out: there is no Go here. `process_*` are there,
   but for `process_network_*`, which count the network namespace's bytes (as

@@ -63,16 +63,17 @@ pub const COLLECTORS: [(&str, &str); 24] = [
     ),
 ];
 /// Switches of those collectors, and of its process.
-const SWITCHES: [&str; 6] = [
+const SWITCHES: [&str; 7] = [
     "collector.netclass_rtnl.with-stats",
     "collector.ntp.server-is-local",
+    "collector.pcidevice.names",
     "collector.perf.disable-cache-profilers",
     "collector.perf.disable-hardware-profilers",
     "collector.perf.disable-software-profilers",
     "web.disable-exporter-metrics",
 ];
 /// Values of those collectors, and of its process: ours has bounds of its own.
-const VALUES: [&str; 24] = [
+const VALUES: [&str; 23] = [
     "collector.ethtool.device-exclude",
     "collector.ethtool.device-include",
     "collector.ethtool.metrics-include",
@@ -83,7 +84,6 @@ const VALUES: [&str; 24] = [
     "collector.ntp.server",
     "collector.ntp.server-port",
     "collector.pcidevice.idsfile",
-    "collector.pcidevice.names",
     "collector.perf.cache-profilers",
     "collector.perf.cpus",
     "collector.perf.hardware-profilers",
@@ -152,13 +152,15 @@ pub fn collectors() -> impl Iterator<Item = String> {
         .map(|(name, _)| format!("collector.{name}"))
 }
 
-/// `command`, which takes the other flags and forgets them.
+/// The other switches.
+pub fn switches() -> impl Iterator<Item = String> {
+    SWITCHES.iter().map(|name| (*name).to_owned())
+}
+
+/// `command`, which takes the values and forgets them.
 pub fn taken_by(command: Command) -> Command {
-    let hidden = |name: &'static str| Arg::new(name).long(name).hide(true);
-    let command = SWITCHES.iter().fold(command, |command, name| {
-        command.arg(hidden(name).action(ArgAction::SetTrue))
-    });
     VALUES.iter().fold(command, |command, name| {
-        command.arg(hidden(name).action(ArgAction::Append))
+        let hidden = Arg::new(*name).long(*name).hide(true);
+        command.arg(hidden.action(ArgAction::Append))
     })
 }

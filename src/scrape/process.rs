@@ -186,8 +186,8 @@ impl Stat {
         let text = std::str::from_utf8(text).ok()?;
         // The name in parentheses may hold blanks; state is the first field behind it, and the third of all.
         let (_, behind) = text.rsplit_once(") ")?;
-        let fields: Vec<&str> = behind.split_ascii_whitespace().collect();
-        let number = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
+        let fields = behind.split_ascii_whitespace();
+        let number = |field: usize| fields.clone().nth(field - 3)?.parse::<f64>().ok();
         Some(Stat {
             cpu_ticks: number(14)? + number(15)?,
             start_ticks: number(22)?,

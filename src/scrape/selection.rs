@@ -3,6 +3,7 @@
 use crate::collectors::entry::Entry;
 use crate::collectors::error::SetupError;
 use crate::collectors::settings::Settings;
+use crate::scrape::inert;
 
 /// Most names in one request; there are fewer collectors.
 const MAX_NAMES: usize = 200;
@@ -34,9 +35,10 @@ pub enum SelectionError {
 }
 
 impl Selection {
-    /// Reads the query part of an address; other parameters are ignored, as node_exporter does.
+    /// Reads the query part of an address; other parameters are ignored, as node_exporter does, and so is the exclusion of
+    /// what is not there anyway.
     ///
-    /// *Errors*: unknown or disabled collector, or both kinds of parameter.
+    /// *Errors*: an unknown or disabled collector is asked for, or both kinds of parameter.
     pub fn of_query(
         query: &str,
         table: &[&'static Entry],
@@ -54,12 +56,20 @@ impl Selection {
             if names.len() >= MAX_NAMES {
                 return Err(SelectionError::TooMany);
             }
-            names.push(known(&decode(value), table, settings)?);
+            names.push(decode(value));
         }
         match (only.is_empty(), except.is_empty()) {
             (true, true) => Ok(Selection::All),
-            (false, true) => Ok(Selection::Only(only)),
-            (true, false) => Ok(Selection::Except(except)),
+            (false, true) => {
+                let names = only.iter().map(|name| asked(name, table, settings));
+                let names: Result<Vec<_>, _> = names.collect();
+                Ok(Selection::Only(names?.into_iter().flatten().collect()))
+            }
+            (true, false) => {
+                let named = table.iter().map(|entry| entry.name);
+                let named = named.filter(|name| except.iter().any(|other| other == name));
+                Ok(Selection::Except(named.collect()))
+            }
             (false, false) => Err(SelectionError::Combined),
         }
     }
@@ -74,19 +84,30 @@ impl Selection {
     }
 }
 
-fn known(
+/// The collector `name`; `None` for one of node_exporter's that is switched on and not built here, so that a scrape that
+/// asks for others too is answered.
+fn asked(
     name: &str,
     table: &[&'static Entry],
     settings: &Settings,
-) -> Result<&'static str, SetupError> {
+) -> Result<Option<&'static str>, SetupError> {
     let short = || name.chars().take(64).collect::<String>();
-    let Some(entry) = table.iter().find(|entry| entry.name == name) else {
-        return Err(SetupError::Unknown { name: short() });
-    };
-    if !settings.is_enabled(entry) {
-        return Err(SetupError::Disabled { name: short() });
+    if let Some(entry) = table.iter().find(|entry| entry.name == name) {
+        return if settings.is_enabled(entry) {
+            Ok(Some(entry.name))
+        } else {
+            Err(SetupError::Disabled { name: short() })
+        };
     }
-    Ok(entry.name)
+    let flag = format!("collector.{name}");
+    if !inert::collectors().any(|unbuilt| unbuilt == flag) {
+        return Err(SetupError::Unknown { name: short() });
+    }
+    if settings.is_on(&flag) {
+        Ok(None)
+    } else {
+        Err(SetupError::Disabled { name: short() })
+    }
 }
 
 /// Percent-decoding; what is no valid escape stays as it is, and matches no collector then.
@@ -122,7 +143,8 @@ mod tests {
     fn query_selects_collectors_or_is_refused() {
         let mut settings = Settings::defaults(Roots::host(), TABLE);
         settings.set("collector.vmstat", "false");
-        let cases: [(&str, Option<Selection>); 9] = [
+        settings.set("collector.zoneinfo", "true");
+        let cases: [(&str, Option<Selection>); 14] = [
             ("", Some(Selection::All)),
             ("a=b&&=", Some(Selection::All)),
             ("collect[]=meminfo", Some(Selection::Only(vec!["meminfo"]))),
@@ -138,6 +160,19 @@ mod tests {
             ("collect[]=nonsense", None),
             ("collect[]=%zz%", None),
             ("collect[]=vmstat", None),
+            // What is not built: asked for beside another, alone, and not switched on.
+            (
+                "collect[]=zoneinfo&collect[]=loadavg",
+                Some(Selection::Only(vec!["loadavg"])),
+            ),
+            ("collect[]=zoneinfo", Some(Selection::Only(vec![]))),
+            ("collect[]=softirqs", None),
+            // node_exporter leaves out what it does not show anyway.
+            (
+                "exclude[]=nonsense&exclude[]=vmstat",
+                Some(Selection::Except(vec!["vmstat"])),
+            ),
+            ("exclude[]=nonsense", Some(Selection::Except(vec![]))),
         ];
         for (query, want) in cases {
             assert_eq!(

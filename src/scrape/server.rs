@@ -52,7 +52,7 @@ pub trait Routes: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
 }
 
-/// The server's settings.
+/// The server's settings; those of one may serve several listeners.
 #[derive(Debug)]
 pub struct Server<R> {
     routes: Arc<R>,
@@ -95,6 +95,15 @@ impl Valve {
         let admits = full >= 1.0;
         *level = (if admits { full - 1.0 } else { full }, now);
         admits
+    }
+}
+
+impl<R> Clone for Server<R> {
+    fn clone(&self) -> Server<R> {
+        Server {
+            routes: Arc::clone(&self.routes),
+            door: Arc::clone(&self.door),
+        }
     }
 }
 

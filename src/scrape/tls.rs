@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use der::{Decode, Header, Reader, SliceReader, Tag};
+use der::asn1::AnyRef;
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -428,17 +429,14 @@ fn alternative_names(certificate: &[u8]) -> Option<Vec<String>> {
 
 /// What stands inside one value.
 fn within(value: &[u8]) -> Option<SliceReader<'_>> {
-    let mut reader = SliceReader::new(value).ok()?;
-    let head = Header::decode(&mut reader).ok()?;
-    SliceReader::new(reader.read_slice(head.length()).ok()?).ok()
+    SliceReader::new(AnyRef::from_der(value).ok()?.value()).ok()
 }
 
 /// A name as Go writes it; `None` for kinds that it does not compare.
 fn name_of(value: &[u8]) -> Option<String> {
-    let mut reader = SliceReader::new(value).ok()?;
-    let head = Header::decode(&mut reader).ok()?;
-    let bytes = reader.read_slice(head.length()).ok()?;
-    let Tag::ContextSpecific { number, .. } = head.tag() else {
+    let name = AnyRef::from_der(value).ok()?;
+    let bytes = name.value();
+    let Tag::ContextSpecific { number, .. } = name.tag() else {
         return None;
     };
     match number.value() {

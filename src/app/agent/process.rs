@@ -54,7 +54,10 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
         true => None,
         false => Some(connect(args, &metrics).await?),
     };
-    let listen = args.listen.unwrap_or(config.listen);
+    let listen = match args.listen.as_slice() {
+        [] => vec![config.listen],
+        given => given.to_vec(),
+    };
     let plan = Plan {
         node: world::node_name(args.node_name.as_deref(), &config),
         host: world::host(common),
@@ -77,7 +80,7 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
         &core,
         &news,
         route,
-        (listen, args),
+        (&listen, args),
         world::run_dir(common),
         &mut tasks,
     )
@@ -178,27 +181,31 @@ async fn open_doors(
     core: &Arc<Core>,
     news: &mpsc::Sender<Message>,
     route: MetricsRoute,
-    (listen, args): (SocketAddr, &AgentArgs),
+    (listen, args): (&[SocketAddr], &AgentArgs),
     run_dir: PathBuf,
     tasks: &mut JoinSet<&'static str>,
 ) -> Result<(), Vec<Problems>> {
     let pages = Pages::showing(Arc::clone(core), route.clone(), &args.telemetry_path);
     let server = Server::new(pages, args.web_config.as_deref())
         .map_err(|error| world::refused("--web.config.file", &error))?;
-    match bind(listen).await {
-        Ok(listener) => {
-            let address = listener.local_addr().unwrap_or(listen);
-            let url = format!("http://{address}{}", args.telemetry_path);
-            *core.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
-            tasks.spawn(async move {
-                if let Err(error) = server.serve(listener).await {
-                    tracing::error!(%error, "the metrics page is no longer served");
-                }
-                "metrics page"
-            });
-        }
-        Err(error) => {
-            tracing::error!(%listen, %error, "the metrics page cannot be served; choose another address with --listen");
+    // What is printed for people names the last.
+    for &listen in listen {
+        match bind(listen).await {
+            Ok(listener) => {
+                let address = listener.local_addr().unwrap_or(listen);
+                let url = format!("http://{address}{}", args.telemetry_path);
+                *core.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
+                let server = server.clone();
+                tasks.spawn(async move {
+                    if let Err(error) = server.serve(listener).await {
+                        tracing::error!(%error, "the metrics page is no longer served");
+                    }
+                    "metrics page"
+                });
+            }
+            Err(error) => {
+                tracing::error!(%listen, %error, "the metrics page cannot be served; choose another address with --listen");
+            }
         }
     }
     let path = run_dir.join("agent.sock");

@@ -38,6 +38,8 @@ pub enum Format {
     Prefixed,
     /// A decimal fraction.
     Float,
+    /// A decimal fraction; what is none, or cannot be read, is passed over.
+    Sensor,
     /// 1 for the text `1`, 0 for any other.
     Flag,
     /// The number before the first colon or blank, as in `4: ACTIVE`.
@@ -134,7 +136,7 @@ pub fn parse(text: &[u8], format: Format, scale: Scale) -> Option<f64> {
         Format::Prefixed if text.starts_with(b"0x") => hex(text)? as f64,
         Format::Prefixed if text.starts_with(b"-") => signed(text)? as f64,
         Format::Prefixed => number(text)? as f64,
-        Format::Float => parse_f64(text)?,
+        Format::Float | Format::Sensor => parse_f64(text)?,
         Format::Flag => f64::from(u8::from(text == b"1")),
         Format::LeadingFloat => parse_f64(text.split(|&byte| byte == b' ').next()?)?,
         Format::Bcache => human::bcache(text)?,
@@ -213,7 +215,7 @@ impl Readings {
     }
 
     /// Reads every file into the sheet. A file that is not there, or that its driver does not
-    /// fill, is passed over.
+    /// fill, is passed over; so is a [`Format::Sensor`] that is no number.
     ///
     /// *Errors*: the first file that failed otherwise; all others were read nevertheless.
     pub fn read(
@@ -233,7 +235,7 @@ impl Readings {
                 Err(error) if is_unfilled(&error) => continue,
                 Err(error) => Err(error.into()),
             };
-            if result.is_ok() {
+            if result.is_ok() && reading.format != Format::Sensor {
                 result = outcome;
             }
         }
@@ -304,16 +306,18 @@ mod tests {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let mut sheet = Sheet::of(&[Family::gauge("v", "V.")]);
-        let mut readings = Readings::default();
-        for name in ["a", "b", "c", "d", "e"] {
-            let labels = Arc::new(Labels::new(&[("f", name.as_bytes())]));
-            let how = (Format::Unsigned, Scale::One);
-            readings.add(0, &labels, (dir.path().join(name), false), how);
+        for (format, told) in [(Format::Unsigned, Some("parse")), (Format::Sensor, None)] {
+            let mut readings = Readings::default();
+            for name in ["a", "b", "c", "d", "e"] {
+                let labels = Arc::new(Labels::new(&[("f", name.as_bytes())]));
+                let how = (format, Scale::One);
+                readings.add(0, &labels, (dir.path().join(name), false), how);
+            }
+            let result = readings.read(1, &mut Vec::new(), &mut sheet, "numbers");
+            assert_eq!(result.err().map(|error| error.kind()), told);
+            let mut page = Page::new();
+            sheet.write(&mut page);
+            assert_eq!(page.samples(), 2);
         }
-        let result = readings.read(1, &mut Vec::new(), &mut sheet, "numbers");
-        assert_eq!(result.unwrap_err().kind(), "parse");
-        let mut page = Page::new();
-        sheet.write(&mut page);
-        assert_eq!(page.samples(), 2);
     }
 }

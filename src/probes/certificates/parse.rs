@@ -1,8 +1,8 @@
 //! Pure: the bytes of a file to the end of its first certificate that runs out. Of a kubeconfig, which has a key beside
 //! them, nothing but the certificates is looked at, and nothing but their ends is kept.
 
-use der::asn1::{GeneralizedTime, UtcTime};
-use der::{Decode, Header, Reader, SliceReader, Tag};
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::time::Duration;
@@ -72,13 +72,8 @@ fn decoded(base64: &str) -> Option<Vec<u8>> {
 
 /// `notAfter` of one certificate (RFC 5280, section 4.1), since 1970; a time before that is 1970.
 fn not_after(certificate: &[u8]) -> Option<Duration> {
-    let mut outer = SliceReader::new(certificate).ok()?;
-    let whole = Header::decode(&mut outer).ok()?;
-    whole.tag().assert_eq(Tag::Sequence).ok()?;
-    let mut inner = SliceReader::new(outer.read_slice(whole.length()).ok()?).ok()?;
-    let signed = Header::decode(&mut inner).ok()?;
-    signed.tag().assert_eq(Tag::Sequence).ok()?;
-    let mut fields = SliceReader::new(inner.read_slice(signed.length()).ok()?).ok()?;
+    let mut whole = sequence(&mut SliceReader::new(certificate).ok()?)?;
+    let mut fields = sequence(&mut whole)?;
     // The version is there from 2 on: then serial number, algorithm and issuer stand before the validity.
     if matches!(Tag::peek(&fields).ok()?, Tag::ContextSpecific { .. }) {
         fields.tlv_bytes().ok()?;
@@ -86,11 +81,16 @@ fn not_after(certificate: &[u8]) -> Option<Duration> {
     for _ in 0..3 {
         fields.tlv_bytes().ok()?;
     }
-    let mut validity = SliceReader::new(fields.tlv_bytes().ok()?).ok()?;
-    let header = Header::decode(&mut validity).ok()?;
-    header.tag().assert_eq(Tag::Sequence).ok()?;
+    let mut validity = sequence(&mut fields)?;
     time(&mut validity)?;
     time(&mut validity)
+}
+
+/// What stands inside the sequence that comes next.
+fn sequence<'a>(reader: &mut SliceReader<'a>) -> Option<SliceReader<'a>> {
+    let next = AnyRef::decode(reader).ok()?;
+    next.tag().assert_eq(Tag::Sequence).ok()?;
+    SliceReader::new(next.value()).ok()
 }
 
 fn time<'a>(reader: &mut SliceReader<'a>) -> Option<Duration> {

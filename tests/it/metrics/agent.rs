@@ -242,3 +242,12 @@ fn thousands_of_connections_cost_bounded_memory() {
     }
     println!("{before} KiB before, {most} KiB with 3,000 connections");
 }
+
+#[test]
+fn every_address_that_was_asked_for_has_the_page() {
+    let second = free_port();
+    let agent = Agent::with(&[format!("--web.listen-address=localhost:{second}")]);
+    for port in [agent.port, second] {
+        assert_eq!(fetch(port, "/metrics?collect[]=loadavg").0, 200, "{port}");
+    }
+}

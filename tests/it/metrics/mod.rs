@@ -7,6 +7,7 @@ mod agent;
 mod asked;
 mod docs;
 mod hostile;
+mod machines;
 mod over_http;
 mod page;
 mod promtool;

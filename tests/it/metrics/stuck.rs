@@ -169,3 +169,31 @@ fn hung_local_filesystem_costs_its_own_series_and_joins_the_others_again() {
     });
     assert!(back);
 }
+
+#[test]
+fn hung_mount_holds_one_thread_however_often_others_come_and_go() {
+    let mut hung = Hung::new();
+    let well = tempfile::tempdir().unwrap();
+    let tree = tree(&[]);
+    let mut settings = settings_of(tree.path());
+    settings.roots.rootfs = nodemend::collectors::source::roots::Roots::host().rootfs;
+    let mut page = ScrapePage::new(&settings, TABLE).unwrap();
+    for turn in 0..4 {
+        // The hung one, whose name is the first, stands behind containers of which one more comes each time.
+        let mut text = String::new();
+        for other in (1..8 + turn).rev() {
+            let point = well.path().join(other.to_string());
+            std::fs::create_dir_all(&point).unwrap();
+            let point = point.display();
+            text += &format!("{other} 1 0:{other} / {point} rw - tmpfs d{other} rw\n");
+        }
+        let point = hung.dir.path().display();
+        text += &format!("9 1 0:99 / {point} rw - nfs4 d0 rw\n");
+        std::fs::write(tree.path().join("proc/1/mountinfo"), text).unwrap();
+        let (parsed, _) = page_of(&mut page);
+        let threads = parsed.get("nodemend_scrape_stuck_threads", &[]);
+        assert_eq!(threads, Some(1.0), "turn {turn}");
+        assert_eq!(parsed.count("node_filesystem_size_bytes"), 7 + turn);
+    }
+    hung.answer();
+}
