@@ -4,7 +4,7 @@ use super::core::{Core, Message};
 use crate::app::config::Config;
 use crate::engine::Input;
 use crate::executor::Rein;
-use crate::policy::{Mode, OptIn};
+use crate::policy::OptIn;
 use crate::report::audit::{Entry, RecordKind};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -12,13 +12,7 @@ use tokio::sync::mpsc;
 impl Core {
     /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
     pub async fn apply_opt_in(self: &Arc<Self>, opt_in: OptIn, news: &mpsc::Sender<Message>) {
-        let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
-            (Some(reason), _, _) => Some(format!("paused: {reason}")),
-            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
-            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
-            _ => None,
-        };
-        if let Some(why) = stop {
+        if let Some(why) = opt_in.stop() {
             self.reins.send_replace(Rein::Stop(why));
         }
         self.turn(Input::OptIn(opt_in), news).await;
