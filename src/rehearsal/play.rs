@@ -6,7 +6,7 @@ use super::breach::Breach;
 use super::cost::too_dear;
 use super::flaw::Flaw;
 use super::hall::Stage;
-use super::meter::Meter;
+use super::meter::{Meter, Reasons};
 use super::patience::watch_the_waiting;
 use super::people::{break_out, come_back, strike};
 use super::scenario::{Fault, Scenario, Trouble, Whom};
@@ -17,6 +17,7 @@ use crate::document::Problems;
 use crate::playbook::Catalogue;
 use crate::signatures::{Rulebook, Source};
 use crate::simulate::{Chance, World as Trade};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,8 +52,8 @@ pub struct Outcome {
     pub turns: u64,
     /// The most nodes that were disrupted at once, by domain.
     pub most: BTreeMap<Arc<str>, usize>,
-    /// Nodes that are ill at the end, by what they wait for.
-    pub left: BTreeMap<String, u64>,
+    /// What ails nodes at the end, by what these wait for. A node with two illnesses counts twice.
+    pub left: Reasons,
     /// The ConfigMaps that stop new slots at the end.
     pub breakers: Vec<String>,
     pub(super) meter: Meter,
@@ -184,16 +185,14 @@ pub(super) fn papers_of(playbooks: &Catalogue) -> Vec<Papers> {
 
 fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
     world.with(|state| {
-        let mut left = BTreeMap::new();
+        let mut left = Reasons::default();
         let breakers: Vec<String> = state
             .server
             .maps
             .iter()
             .filter(|(_, map)| super::server::is_breaker(map))
             .map(|(name, map)| {
-                let why = map
-                    .pointer("/data/reason")
-                    .and_then(serde_json::Value::as_str);
+                let why = map.pointer("/data/reason").and_then(Value::as_str);
                 format!("{name}: {}", why.unwrap_or("no reason given"))
             })
             .collect();
@@ -203,15 +202,15 @@ fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
             }
             // What the agent itself says of it on its Node.
             let said = node.annotations.get("nodemend.io/blocked");
-            let why = match (&body.waiting, body.off) {
-                (_, 1..) => "its agent is not there".to_owned(),
-                (Some((_, why)), _) => super::meter::plain(why),
-                (None, _) => said.map_or_else(
-                    || "its agent sees nothing that it could mend, or just begins".to_owned(),
-                    |said| super::meter::plain(said),
+            let why: &str = match (&body.waiting, body.off) {
+                (_, 1..) => "its agent is not there",
+                (Some((_, why)), _) => why,
+                (None, _) => said.map_or(
+                    "its agent sees nothing that it could mend, or just begins",
+                    String::as_str,
                 ),
             };
-            *left.entry(why).or_default() += 1;
+            left.note(why, body.ill.len() as u64);
         }
         Outcome {
             seed,
