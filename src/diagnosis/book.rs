@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::state::{CaseEvent, CaseState, ClosingReason, IllegalEdge};
-use crate::policy::{CaseId, RunId};
+use crate::policy::{Approved, CaseId, RunId};
 use crate::signal::{Subject, Timestamp};
 use crate::signatures::{Hold, Judgement, Rulebook, Severity, Signature, Streak, Verdict};
 use std::collections::BTreeMap;
@@ -215,6 +215,15 @@ impl CaseBook {
             .values()
             .chain(&self.closed)
             .find(|case| case.id == Some(id))
+    }
+
+    /// What is known of a case that a person approved.
+    pub fn known_as(&self, id: CaseId) -> Approved {
+        match self.find(id) {
+            Some(case) if case.state.is_open() && case.runs.is_empty() => Approved::Fresh,
+            Some(case) if case.state.is_open() => Approved::HadRuns,
+            _ => Approved::NotOpen,
+        }
     }
 
     /// The case that is the cause of this one, if there is one. A cause that is only suspected counts too: its hold may be

@@ -2,7 +2,7 @@
 
 use super::book::{CaseBook, ChangeKind, KnownCase, MAX_OPEN_CASES, SignatureTerms};
 use super::state::{CaseEvent, CaseState, ClosingReason};
-use crate::policy::{CaseId, RunId};
+use crate::policy::{Approved, CaseId, RunId};
 use crate::signal::MissingReason;
 use crate::signal::{Subject, Timestamp};
 use crate::signatures::{Hold, Judgement, Severity, Verdict};
@@ -61,6 +61,24 @@ fn run(book: &mut CaseBook, signature: &str, verdicts: Vec<Verdict>) -> Vec<Chan
         );
     }
     kinds
+}
+
+#[test]
+fn an_approved_case_is_fresh_until_its_first_run_and_nothing_once_it_is_over() {
+    let mut book = book();
+    run(&mut book, "cause", vec![present(), present(), present()]);
+    let id = CaseId(1);
+    assert_eq!(book.known_as(id), Approved::Fresh);
+    assert_eq!(book.known_as(CaseId(7)), Approved::NotOpen);
+    book.note_run(id, RunId(1), CaseEvent::RunBegan, at(4))
+        .expect("a legal edge");
+    assert_eq!(book.known_as(id), Approved::HadRuns);
+    book.note_run(id, RunId(1), CaseEvent::RunUndone, at(5))
+        .expect("a legal edge");
+    for check in 6..9 {
+        book.advance(at(check), &[judgement("cause", Verdict::Absent)]);
+    }
+    assert_eq!(book.known_as(id), Approved::NotOpen);
 }
 
 #[test]

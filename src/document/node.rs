@@ -150,10 +150,30 @@ fn first_line(message: &str) -> String {
         .find(|line| !line.trim().is_empty())
         .unwrap_or("not readable as YAML");
     let line = line.strip_prefix("error: ").unwrap_or(line);
-    match line.rfind(" at line ") {
-        Some(end) => line.get(..end).unwrap_or(line).to_owned(),
-        None => line.to_owned(),
+    let line = match line.rfind(" at line ") {
+        Some(end) => line.get(..end).unwrap_or(line),
+        None => line,
+    };
+    in_our_words(line)
+}
+
+/// What the library says to programmers, said to whoever writes the file.
+fn in_our_words(line: &str) -> String {
+    if let Some(rest) = line.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split_once(", set ").map_or(rest, |(key, _)| key);
+        return format!("the key `{key}` is there twice; keep one of them");
     }
+    if line.starts_with("multiple YAML documents") {
+        return "a second document begins here; a file holds one, without `---` in between"
+            .to_owned();
+    }
+    if line.starts_with("budget breached") {
+        return "this is larger or nested deeper than any document needs to be".to_owned();
+    }
+    if line.starts_with("recursive references") {
+        return "an alias here stands for something that it is part of; write it out".to_owned();
+    }
+    line.to_owned()
 }
 
 fn place_of(location: Location) -> Place {
@@ -313,6 +333,39 @@ mod tests {
         ] {
             let message = problem(text);
             assert!(message.starts_with(place), "{text:?} gave {message}");
+        }
+    }
+
+    #[test]
+    fn broken_text_is_explained_to_its_writer_and_not_to_programmers() {
+        let wide = "- a\n".repeat(60_000);
+        for (text, told) in [
+            (
+                "a: 1\na: 2",
+                "f.yaml:2:1: the key `a` is there twice; keep one of them",
+            ),
+            (
+                "a: {b: 1, b: 2}",
+                "f.yaml:1:11: the key `b` is there twice; keep one of them",
+            ),
+            (
+                "a: 1\n---\nb: 2",
+                "a second document begins here; a file holds one, without `---` in between",
+            ),
+            (
+                &wide,
+                "this is larger or nested deeper than any document needs to be",
+            ),
+            (
+                "a: &x [*x]",
+                "an alias here stands for something that it is part of; write it out",
+            ),
+        ] {
+            let message = problem(text);
+            assert!(
+                message.trim_end().ends_with(told),
+                "{told:?} is not how {message:?} ends"
+            );
         }
     }
 

@@ -163,6 +163,12 @@ impl FromNode for String {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         match &node.tree {
             Tree::Text(text) => Some(text.clone()),
+            Tree::Bool(_) | Tree::Integer(_) | Tree::Number(_) => {
+                let found = node.tree.form();
+                let why = format!("expected text, found {found}; put it in quotes if it is a name");
+                problems.add(node.place, why);
+                None
+            }
             _ => {
                 wrong_form(node, "text", problems);
                 None
@@ -261,6 +267,17 @@ mod tests {
                 "c.yaml:4:14: expected a whole number from 0 to 4294967295, found text",
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_yaml_takes_for_something_else_is_told_to_be_quoted() {
+        for (text, is_hinted) in [("7", true), ("1.5", true), ("no", true), ("[a]", false)] {
+            let node = parse("c.yaml", text).expect("parses");
+            let mut problems = Problems::of("c.yaml");
+            assert_eq!(String::from_node(&node, &mut problems), None, "{text}");
+            let told = &problems.list[0].message;
+            assert_eq!(told.contains("in quotes"), is_hinted, "{text}: {told}");
+        }
     }
 
     #[test]

@@ -26,6 +26,18 @@ pub struct OptIn {
     pub trouble: Vec<Arc<str>>,
 }
 
+impl OptIn {
+    /// Why a run under way must stop at its next boundary; `None`: these settings let it go on.
+    pub fn stop(&self) -> Option<String> {
+        match (&self.pause, self.mode, self.trouble.first()) {
+            (Some(reason), _, _) => Some(format!("paused: {reason}")),
+            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
+            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
+            _ => None,
+        }
+    }
+}
+
 /// A finished or running attempt at a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
@@ -79,4 +91,34 @@ pub struct Facts {
     pub trusted: BTreeMap<Arc<str>, Arc<str>>,
     /// The highest disruption class that this build and setup can carry out at all, with the reason for the limit.
     pub capable: (Disruption, Arc<str>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_stops_for_a_pause_for_observe_and_for_what_is_not_understood() {
+        let auto = OptIn {
+            mode: Mode::Auto,
+            ..OptIn::default()
+        };
+        let paused = OptIn {
+            pause: Some(Arc::from("upgrade")),
+            ..auto.clone()
+        };
+        let garbled = OptIn {
+            trouble: vec![Arc::from("`Auto` is not a mode")],
+            ..auto.clone()
+        };
+        for (settings, words) in [
+            (&paused, "paused: upgrade"),
+            (&OptIn::default(), "observe"),
+            (&garbled, "`Auto` is not a mode"),
+        ] {
+            let why = settings.stop().unwrap_or_default();
+            assert!(why.contains(words), "{settings:?}: {why}");
+        }
+        assert_eq!(auto.stop(), None);
+    }
 }

@@ -52,7 +52,8 @@ async fn follow(mind: Arc<Mind>) {
                 if std::mem::take(&mut is_first) {
                     mind.slots.withdraw().await.ok();
                 }
-                mind.slots.read_agents().await.ok();
+                mind.slots.count_agents().await;
+                mind.changed.notify_one();
                 let began = mind.now().uptime;
                 watch(&mind).await;
                 if mind.now().uptime.since(began) >= MAX_REST {
@@ -71,11 +72,9 @@ async fn follow(mind: Arc<Mind>) {
     }
 }
 
-/// Watches from what was read last, until something breaks.
+/// Watches until something breaks; from 0, as the agent does.
 async fn watch(mind: &Arc<Mind>) {
-    let Some(mut version) = lock(&mind.view).as_ref().map(|view| view.version.clone()) else {
-        return;
-    };
+    let mut version = "0".to_owned();
     loop {
         let limit = WATCH_FOR.saturating_add(mind.world.spread(mind.node, WATCH_FOR));
         let call = Call::new(Verb::Watch, Resource::Nodes, "", "")
@@ -100,15 +99,22 @@ async fn watch(mind: &Arc<Mind>) {
 /// Takes one event; the version that it brings.
 fn take(mind: &Arc<Mind>, event: &Value) -> Option<String> {
     let object = event.get("object").unwrap_or(&Value::Null);
+    let view = NodeView::read(object).ok()?;
+    let is_behind = lock(&mind.view)
+        .as_ref()
+        .is_some_and(|known| view.is_older_than(known));
     if event.get("type").and_then(Value::as_str) == Some("DELETED") {
-        *lock(&mind.view) = None;
-        *lock(&mind.failure) = Some("the Node was deleted".to_owned());
-        mind.apply_opt_in();
+        if !is_behind {
+            *lock(&mind.view) = None;
+            *lock(&mind.failure) = Some("the Node was deleted".to_owned());
+            mind.apply_opt_in();
+        }
         return None;
     }
-    let view = NodeView::read(object).ok()?;
     let version = view.version.clone();
-    put_in_force(mind, view);
+    if !is_behind {
+        put_in_force(mind, view);
+    }
     Some(version)
 }
 

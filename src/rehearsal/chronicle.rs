@@ -10,20 +10,13 @@ use std::time::Duration;
 /// What stands in `prev` of the first record.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A step that a record announced.
-#[derive(Debug, Clone)]
-pub(super) struct Announced {
-    /// The record's number.
-    pub(super) seq: u64,
-}
-
 /// The log of one node as its lines showed it.
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
     /// The hash of each record, from number 1.
     hashes: Vec<String>,
-    /// The newest announcement of each step.
-    pub(super) announced: BTreeMap<(u64, u64), Announced>,
+    /// The number of the newest record that announces each step.
+    pub(super) announced: BTreeMap<(u64, u64), u64>,
     /// The intent whose outcome is not written yet.
     open: Option<(u64, u64)>,
     /// The number in the head that the node's slots carry.
@@ -113,7 +106,7 @@ impl Chronicle {
                     faults.push(("I8", format!("run-{run} step {step} was announced while step {open} of run-{other} has no outcome")));
                 }
                 let seq = self.newest().saturating_add(1);
-                self.announced.insert((run, step), Announced { seq });
+                self.announced.insert((run, step), seq);
                 return Some(Announcement {
                     run,
                     step,

@@ -2,6 +2,7 @@
 //! of safety.md, section 2, for 5,000 nodes; a smaller cluster may not need more.
 
 use super::breach::Breach;
+use super::figures::FIRST_ILLNESS;
 use super::play::Outcome;
 use super::scenario::{Chaos, Scenario};
 
@@ -24,7 +25,7 @@ pub(super) fn too_dear(outcome: &Outcome, scenario: &Scenario) -> Option<Breach>
     let what = outcome.phases(scenario).into_iter().find_map(|phase| {
         let (count, most) = match phase.name {
             "idle" if phase.minutes >= MIN_IDLE => (phase.mean, nodes.div_ceil(IDLE_NODES)),
-            "first two minutes of illness" => (phase.mean, FIRST),
+            FIRST_ILLNESS => (phase.mean, FIRST),
             "after that" | "after the last run" => (phase.most, LATER),
             _ => return None,
         };

@@ -78,16 +78,10 @@ impl Line {
 
     /// Whether this is not the first process of its node.
     fn is_again(&self) -> bool {
-        let jury_knows = |count: u64| count > 1;
-        self.world
-            .with(|state| {
-                state
-                    .jury
-                    .records
-                    .get(self.node)
-                    .map(|record| record.process)
-            })
-            .is_some_and(jury_knows)
+        self.world.with(|state| {
+            let record = state.jury.records.get(self.node);
+            record.is_some_and(|record| record.process > 1)
+        })
     }
 
     fn bend(&self, flaw: Flaw, items: &mut Vec<Value>) {

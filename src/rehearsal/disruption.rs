@@ -33,11 +33,8 @@ fn faults_of_papers(
         .get(&(note.run, note.step.into()));
     match announced {
         None => faults.push(("I17", "no record of the audit log announces it".to_owned())),
-        Some(it) if record.chronicle.anchored < it.seq => {
-            let what = format!(
-                "no slot was written since record {}, which announces it",
-                it.seq
-            );
+        Some(seq) if record.chronicle.anchored < *seq => {
+            let what = format!("no slot was written since record {seq}, which announces it");
             faults.push(("I17", what));
         }
         Some(_) => {}
@@ -82,15 +79,12 @@ impl Jury {
         let count = record.effects.entry((run, step)).or_default();
         *count += 1;
         let is_again = *count > 1 && !repeatable;
-        let process = record.process;
-        let open = record.step.replace((run, step, process));
+        let open = record.step.replace((run, step));
         record.soaked = None;
         if is_again {
             self.blame(now, node, "I9", format!("run-{run} step {step} ran again"));
         }
-        if let Some((other, _, of)) = open
-            && of == process
-        {
+        if let Some((other, _)) = open {
             self.blame(
                 now,
                 node,
@@ -159,14 +153,14 @@ impl Jury {
         faults
     }
 
-    /// The step is over.
-    pub(super) fn step_ends(&mut self, now: Duration, node: usize) {
+    /// The step is over; meanwhile its machine was suspended for as long as it `slept`.
+    pub(super) fn step_ends(&mut self, now: Duration, node: usize, slept: Duration) {
         let Some(record) = self.records.get_mut(node) else {
             return;
         };
         record.step = None;
         record.step_ended = Some(now);
-        let silent = now.saturating_sub(record.last_word);
+        let silent = now.saturating_sub(record.last_word).saturating_sub(slept);
         if silent > HOLD + STEP_LIMIT {
             let what = format!(
                 "a step ran while the API server was silent for {} s",
@@ -179,10 +173,6 @@ impl Jury {
     /// The machine was well for the whole soak, as the journal says.
     pub(super) fn soaked(&mut self, now: Duration, node: usize) {
         if let Some(record) = self.records.get_mut(node) {
-            // A step that its process left behind ended with it.
-            if record.step.take().is_some() {
-                record.step_ended = record.step_ended.or(Some(record.process_began));
-            }
             record.soaked = Some(now);
         }
         self.disrupted.remove(&node);

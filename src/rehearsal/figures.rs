@@ -1,12 +1,16 @@
 //! An outcome for people and for programs.
 
 use super::breach::Breach;
+use super::patience::LOOK;
 use super::play::Outcome;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Trouble};
 use crate::document::format_span;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
+
+/// The phase in which machines begin to fall ill.
+pub(super) const FIRST_ILLNESS: &str = "first three minutes of illness";
 
 /// A stretch of the time that was played, in whole minutes.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,13 +34,17 @@ fn quantile(sorted: &[Duration], percent: usize) -> Duration {
         .unwrap_or_default()
 }
 
+fn counted(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 fn quantiles(mut spans: Vec<Duration>) -> [Duration; 3] {
     spans.sort();
     [50, 99, 100].map(|percent| quantile(&spans, percent))
 }
 
 impl Outcome {
-    /// API requests by phase: the start, the quiet, the first two minutes of a storm, and after.
+    /// API requests by phase: the start, the quiet, the minute in which the first machine falls ill with the next two, and after.
     pub fn phases(&self, scenario: &Scenario) -> Vec<Phase> {
         let minutes = &self.meter.minutes;
         let whole =
@@ -49,10 +57,9 @@ impl Outcome {
         });
         let storm = ill.max(calm);
         let after = storm.saturating_add(3).min(played);
-        let mended = self
-            .meter
-            .first_ill
-            .map_or(played, |_| whole(self.meter.last_mended));
+        // Where no run ended and nobody is well again there is no such moment.
+        let last = self.meter.last_mended;
+        let mended = if last.is_zero() { played } else { whole(last) };
         let over = mended.clamp(after, played);
         let phase = |name, from: usize, to: usize| {
             let counts: Vec<u64> = (from..to)
@@ -69,7 +76,7 @@ impl Outcome {
         let all = [
             phase("start", 0, calm),
             phase("idle", calm, ill.max(calm)),
-            phase("first two minutes of illness", storm, after),
+            phase(FIRST_ILLNESS, storm, after),
             phase("after that", after, over),
             phase("after the last run", over, played),
         ];
@@ -113,6 +120,24 @@ impl Outcome {
         self.meter.runs.iter().map(|(kind, count)| (*kind, *count))
     }
 
+    /// The limits of a domain one after the other, as people set them while it was played; `None`: none.
+    fn limits(&self, scenario: &Scenario, domain: &str) -> Vec<Option<u32>> {
+        let mut later: Vec<_> = scenario
+            .faults
+            .iter()
+            .filter(|fault| fault.at <= self.played)
+            .filter_map(|fault| match &fault.what {
+                Trouble::Limits(limits) => Some((fault.at, limits)),
+                _ => None,
+            })
+            .collect();
+        later.sort_by_key(|(at, _)| *at);
+        let sets = std::iter::once(&scenario.limits).chain(later.into_iter().map(|(_, set)| set));
+        let mut caps: Vec<_> = sets.map(|set| set.get(domain).copied()).collect();
+        caps.dedup();
+        caps
+    }
+
     /// For people.
     pub fn text(&self, scenario: &Scenario) -> String {
         let mut text = String::new();
@@ -124,7 +149,8 @@ impl Outcome {
     fn write(&self, scenario: &Scenario, out: &mut String) -> std::fmt::Result {
         let (name, count, seed) = (&scenario.name, scenario.nodes.count, self.seed);
         let played = format_span(self.played);
-        writeln!(out, "{name}: {count} nodes, {played} played, seed {seed}")?;
+        let nodes = counted(count, "node");
+        writeln!(out, "{name}: {nodes}, {played} played, seed {seed}")?;
         self.write_illness(out)?;
         self.write_disruption(scenario, out)?;
         writeln!(
@@ -160,10 +186,15 @@ impl Outcome {
 
     fn write_illness(&self, out: &mut String) -> std::fmt::Result {
         let (ill, well) = self.ill_and_well();
-        let left: u64 = self.left.values().sum();
+        let left = self.left.total();
+        let nodes = self.meter.ill_nodes.len();
+        let times = match u64::try_from(nodes) == Ok(ill) {
+            true => format!("{ill} fell ill,"),
+            false => format!("{nodes} fell ill, {ill} times in all:"),
+        };
         write!(
             out,
-            "\nnodes       {ill} fell ill, {well} well again, {left} left ill"
+            "\nnodes       {times} {well} well again, {left} left ill"
         )?;
         if well > 0 {
             let lasted = format_span(self.storm_lasted());
@@ -184,7 +215,7 @@ impl Outcome {
             }
             writeln!(out)?;
         }
-        for (why, count) in &self.left {
+        for (why, count) in self.left.iter() {
             writeln!(out, "  {count:>5} left ill: {why}")?;
         }
         for breaker in &self.breakers {
@@ -212,26 +243,34 @@ impl Outcome {
         }
         for domain in domains {
             let most = self.most.get(domain).copied().unwrap_or(0);
-            let limit = scenario.limits.get(domain);
-            let shown = limit.map_or_else(|| "none".to_owned(), ToString::to_string);
+            let shown: Vec<String> = self
+                .limits(scenario, domain)
+                .into_iter()
+                .map(|cap| cap.map_or_else(|| "none".to_owned(), |cap| cap.to_string()))
+                .collect();
+            let shown = shown.join(", ");
             let waits = match self.meter.full.get(domain) {
                 Some(count) => format!("  all in use {count} times when a node asked"),
                 None => String::new(),
             };
             writeln!(out, "  {domain:<43} {most:>6} {shown:>6}{waits}")?;
         }
-        let is_closed = scenario
-            .limits
-            .get("control-plane")
-            .is_none_or(|cap| *cap == 0);
+        let caps = self.limits(scenario, "control-plane");
+        let is_closed = caps.iter().all(|cap| cap.unwrap_or(0) == 0);
         if scenario.nodes.control_plane > 0 && is_closed {
-            let count = scenario.nodes.control_plane;
+            let whoever = match scenario.nodes.control_plane {
+                1 => "the node of the control plane is".to_owned(),
+                count => format!("the {count} nodes of the control plane are"),
+            };
             writeln!(
                 out,
-                "  the {count} nodes of the control plane are never mended: limits gives `control-plane` no slot"
+                "  {whoever} never mended: limits gives `control-plane` no slot"
             )?;
         }
-        let wait = format_span(self.longest_free_wait());
+        let wait = match self.longest_free_wait() {
+            Duration::ZERO => format!("less than {}", format_span(LOOK)),
+            wait => format_span(wait),
+        };
         writeln!(out, "longest wait for a slot that was free: {wait}")?;
         if !self.meter.faults.is_empty() {
             let faults = self.meter.faults.iter();
@@ -243,11 +282,11 @@ impl Outcome {
 
     fn write_refusals(&self, out: &mut String) -> std::fmt::Result {
         let mut refusals: Vec<_> = self.meter.refusals.iter().collect();
-        refusals.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        refusals.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         if !refusals.is_empty() {
             writeln!(
                 out,
-                "\nwhy something was not done, how often (N is a number)"
+                "\nwhy something was not done, how often (N: numbers that differ)"
             )?;
         }
         for (why, count) in refusals.iter().take(15) {
@@ -306,7 +345,7 @@ impl Outcome {
         json!({
             "scenario": scenario.name, "seed": self.seed, "nodes": scenario.nodes.count,
             "played_seconds": seconds(self.played), "digest": format!("{:016x}", self.digest), "events": self.events,
-            "fell_ill": ill, "healed": well, "left_ill": self.left,
+            "nodes_ill": self.meter.ill_nodes.len(), "fell_ill": ill, "healed": well, "left_ill": self.left.json(),
             "breakers": self.breakers,
             "heal_seconds": { "p50": half, "p99": most, "max": all },
             "storm_seconds": seconds(self.storm_lasted()),
@@ -314,7 +353,7 @@ impl Outcome {
             "runs": self.meter.runs, "most_disrupted": most_disrupted,
             "longest_free_wait_seconds": seconds(self.longest_free_wait()),
             "requests": { "total": self.requests(), "per_minute": phases, "by_minute": self.meter.minutes, "by_call": calls },
-            "refusals": self.meter.refusals, "faults": self.meter.faults,
+            "refusals": self.meter.refusals.json(), "faults": self.meter.faults,
             "breach": self.breach.as_ref().map(breach),
             "also_broken": self.also.iter().map(breach).collect::<Vec<_>>(),
         })

@@ -165,6 +165,27 @@ fn a_node_that_starves_is_found() {
     check(CALM, Flaw::WaitsTooLong, &["I19"], 6);
 }
 
+/// One node keeps the slot of a run that failed, as many as may; the others wait beside free slots.
+const KEPT: &str = "
+name: kept
+lasts: 90m
+startup: 10s
+nodes: {count: 6}
+limits: {cluster: 4, storm-nodes: 20, storm-nodes-any: 20}
+sick:
+  - {at: 2m, signature: kernel-sysctl-drift, count: 1, succeed: 0%}
+  - {at: 20m, over: 1m, signature: systemd-bus-unresponsive}
+";
+
+#[test]
+fn a_node_that_starves_beside_a_casualty_is_found() {
+    check(KEPT, Flaw::WaitsTooLong, &["I19"], 6);
+    for seed in 1..7 {
+        let outcome = play(&scenario(KEPT), seed, None);
+        assert_eq!(outcome.breach, None, "seed {seed}");
+    }
+}
+
 /// Nodes of the control plane only, and nobody said that they may be touched.
 const CONTROL: &str = "
 name: control

@@ -126,10 +126,10 @@ impl Imagined {
                 ill.map_or((runs.step, runs.succeed), |ill| (ill.step, ill.succeed));
             (note, body.chance.around(mean), succeed)
         });
+        let under_way = UnderWay::of(world, node);
         world.hall.sleep(Some(node), took).await;
-        let now = world.hall.now();
+        drop(under_way);
         world.with(|state| {
-            state.jury.step_ends(now, node);
             let Some(body) = state.bodies.get_mut(node) else {
                 return;
             };
@@ -142,6 +142,35 @@ impl Imagined {
                 super::people::heal(world, state, node, signature);
             }
         });
+    }
+}
+
+/// A step that disturbs its node. However it ends, at its end, at its limit or with its process, the jury is told.
+struct UnderWay<'a> {
+    world: &'a World,
+    node: usize,
+    /// How long the machine had been suspended when it began.
+    slept: Duration,
+}
+
+impl<'a> UnderWay<'a> {
+    fn of(world: &'a World, node: usize) -> Self {
+        let slept = world.hall.slept(Some(node));
+        Self { world, node, slept }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let (hall, node) = (&self.world.hall, self.node);
+        let now = hall.now();
+        // Nothing runs on a machine that is suspended.
+        let slept = match hall.is_frozen(node) {
+            true => Duration::MAX,
+            false => hall.slept(Some(node)).saturating_sub(self.slept),
+        };
+        self.world
+            .with(|state| state.jury.step_ends(now, node, slept));
     }
 }
 

@@ -53,7 +53,8 @@ pub(super) struct Record {
     pub(super) control_allowed: bool,
     pub(super) effects: BTreeMap<(u64, u16), u32>,
     pub(super) opened: BTreeMap<String, Vec<Duration>>,
-    pub(super) step: Option<(u64, u16, u64)>,
+    /// The step under way: of which run, and which one.
+    pub(super) step: Option<(u64, u16)>,
     pub(super) step_ended: Option<Duration>,
     pub(super) soaked: Option<Duration>,
     pub(super) last_word: Duration,

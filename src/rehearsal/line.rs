@@ -229,7 +229,8 @@ pub(super) fn serve(
         match &answer {
             Ok((object, change)) => {
                 state.jury.wrote(now, who, node, change, &state.server);
-                if call.verb == Verb::Get && call.resource == Resource::Nodes {
+                let is_own = call.resource == Resource::Nodes && call.name == name;
+                if call.verb == Verb::Get && is_own {
                     let version = object
                         .pointer("/metadata/resourceVersion")
                         .and_then(Value::as_str);
@@ -267,19 +268,22 @@ impl Cluster for Line {
                 .map_or(Duration::from_secs(1800), Duration::from_secs);
             // What happened since the version that was read is told first; here that is what is still under way.
             let get = Call::new(Verb::Watch, Resource::Nodes, "", self.world.name(self.node));
+            let feed = self.world.feeds.get(self.node);
+            if let Some(feed) = feed {
+                // What comes from now on is told, also what comes while the answer is on its way.
+                *lock(&feed.broken) = false;
+                lock(&feed.events).clear();
+            }
             let object = self.send(get).await?;
             let known = call.query.iter().find(|(key, _)| *key == "resourceVersion");
             let version = object
                 .pointer("/metadata/resourceVersion")
                 .and_then(Value::as_str);
-            let feed = self.world.feeds.get(self.node);
-            if let Some(feed) = feed {
-                *lock(&feed.broken) = false;
-                lock(&feed.events).clear();
-                if version != known.map(|(_, value)| value.as_str()) {
-                    let event = json!({ "type": "MODIFIED", "object": object });
-                    lock(&feed.events).push_back((self.world.hall.now(), event));
-                }
+            if let Some(feed) = feed
+                && version != known.map(|(_, value)| value.as_str())
+            {
+                let event = json!({ "type": "MODIFIED", "object": object });
+                lock(&feed.events).push_back((self.world.hall.now(), event));
             }
             let watching: Box<dyn Watching> = Box::new(OpenWatch {
                 world: Arc::clone(&self.world),

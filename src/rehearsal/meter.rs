@@ -1,6 +1,7 @@
 //! What is counted.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Counters of one play.
@@ -16,12 +17,14 @@ pub(super) struct Meter {
     pub(super) first_ill: Option<Duration>,
     /// When the last machine was well again, or the last run ended.
     pub(super) last_mended: Duration,
-    /// How many machines fell ill, by signature.
+    /// Which machines fell ill.
+    pub(super) ill_nodes: BTreeSet<usize>,
+    /// How many times a machine fell ill, by signature.
     pub(super) fell_ill: BTreeMap<&'static str, u64>,
     /// Runs by outcome.
     pub(super) runs: BTreeMap<&'static str, u64>,
     /// Refusals by reason: gates, slots, the server.
-    pub(super) refusals: BTreeMap<String, u64>,
+    pub(super) refusals: Reasons,
     /// How often a node found every slot of a domain in use.
     pub(super) full: BTreeMap<String, u64>,
     /// Faults by word.
@@ -43,20 +46,68 @@ impl Meter {
         *self.calls.entry((verb, resource)).or_default() += 1;
     }
 
-    /// Something was refused. Numbers and names are taken out, so that equal reasons are one.
+    /// Something was refused.
     pub(super) fn refused(&mut self, why: &str) {
         if let Some((_, rest)) = why.split_once("slots of domain ")
             && let Some((domain, _)) = rest.split_once(' ')
         {
             *self.full.entry(domain.to_owned()).or_default() += 1;
         }
-        *self.refusals.entry(plain(why)).or_default() += 1;
+        self.refusals.note(why, 1);
     }
 }
 
-/// The sentence with every number as N and every node as NODE. Zones and pools keep their names.
-pub(super) fn plain(why: &str) -> String {
+/// Reasons, and how often each was given. Those that differ in numbers and nodes only are one: what differs in it is shown as
+/// N and NODE, and what does not as it is. Zones and pools keep their names.
+#[derive(Debug, Clone, Default)]
+pub struct Reasons(BTreeMap<String, (String, u64)>);
+
+impl Reasons {
+    /// A reason was given so many times.
+    pub(super) fn note(&mut self, why: &str, times: u64) {
+        let new = || (why.to_owned(), 0);
+        let (shown, count) = self.0.entry(plain(why)).or_insert_with(new);
+        *count += times;
+        if shown != why {
+            *shown = common(shown, why);
+        }
+    }
+
+    /// Each reason as it is shown, and how often it was given.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.values().map(|(shown, count)| (&**shown, *count))
+    }
+
+    /// How many reasons were given in all.
+    pub fn total(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let pairs = self.iter();
+        Value::Object(
+            pairs
+                .map(|(shown, count)| (shown.to_owned(), count.into()))
+                .collect(),
+        )
+    }
+}
+
+fn plain(why: &str) -> String {
     let words: Vec<String> = why.split(' ').map(plain_word).collect();
+    words.join(" ")
+}
+
+/// Two sentences that are equal but for numbers and nodes, as one.
+fn common(first: &str, second: &str) -> String {
+    let pairs = first.split(' ').zip(second.split(' '));
+    let words: Vec<String> = pairs
+        .map(|(one, other)| match one == other {
+            true => one.to_owned(),
+            false => plain_word(one),
+        })
+        .collect();
     words.join(" ")
 }
 
@@ -92,5 +143,27 @@ mod tests {
         assert_eq!(plain("Lease nodemend/node-17"), "Lease nodemend/NODE");
         let zone = "all 2 slots of domain zone-eu-1a are in use";
         assert_eq!(plain(zone), "all N slots of domain zone-eu-1a are in use");
+    }
+
+    #[test]
+    fn what_differs_between_equal_reasons_is_n_and_the_rest_stays_as_it_was_said() {
+        let mut reasons = Reasons::default();
+        for (why, times) in [
+            ("slot.cluster.0 (node-7) keeps 2 of 9", 1),
+            ("domain b has no slots; its limit is 0 or not set", 3),
+            ("slot.cluster.0 (node-8) keeps 3 of 9", 1),
+            ("slot.cluster.0 (node-7) keeps 2 of 9", 2),
+        ] {
+            reasons.note(why, times);
+        }
+        let told: Vec<_> = reasons.iter().collect();
+        assert_eq!(
+            told,
+            [
+                ("domain b has no slots; its limit is 0 or not set", 3),
+                ("slot.cluster.0 (NODE) keeps N of 9", 4)
+            ]
+        );
+        assert_eq!(reasons.total(), 7);
     }
 }

@@ -187,12 +187,7 @@ impl Mind {
 
     /// What the engine knows of a case that a person approved.
     pub(super) fn known_as(&self, case: CaseId) -> Approved {
-        let known = self.engine(|engine| match engine.book().find(case) {
-            Some(case) if !case.state.is_open() => Approved::NotOpen,
-            Some(case) if case.runs.is_empty() => Approved::Fresh,
-            Some(_) => Approved::HadRuns,
-            None => Approved::NotOpen,
-        });
+        let known = self.engine(|engine| engine.book().known_as(case));
         known.unwrap_or(Approved::NotOpen)
     }
 
@@ -238,13 +233,7 @@ impl Mind {
     /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
     pub(super) fn apply_opt_in(self: &Arc<Self>) {
         let opt_in = self.standing();
-        let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
-            (Some(reason), _, _) => Some(format!("paused: {reason}")),
-            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
-            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
-            _ => None,
-        };
-        if let Some(why) = stop {
+        if let Some(why) = opt_in.stop() {
             self.reins.send_replace(Rein::Stop(why));
         }
         self.turn(Input::OptIn(opt_in));
@@ -373,24 +362,15 @@ impl Mind {
         }
     }
 
-    /// As `app::agent::told` tells of runs.
+    /// As `app::agent::scribe` tells of runs.
     pub(super) fn tell_run(&self, event: &RunEvent) {
         lock(&self.desk).rides(event.run);
-        let word = match event.entry {
-            Entry::Opened { .. } => {
-                self.set_waiting(None);
-                "RunOpened"
-            }
-            Entry::Closed { .. } => "RunClosed",
-            _ => return self.changed.notify_one(),
-        };
-        self.happened(Happening {
-            at: self.now(),
-            reason: format!("{word}{}", event.opening.playbook),
-            action: "Mend",
-            note: format!("{} with {}", event.run, event.opening.playbook),
-            is_warning: false,
-            is_common: false,
-        });
+        if let Entry::Opened { .. } = event.entry {
+            self.set_waiting(None);
+        }
+        match Happening::of_run(event) {
+            Some(what) => self.happened(what),
+            None => self.changed.notify_one(),
+        }
     }
 }

@@ -13,7 +13,7 @@
 //! | `agent`, `mind`, `turn`, `imagined`, `trail` | one agent's process |
 //! | `ailments`, `people`, `settings`, `approval`, `hostile` | what goes wrong, what people do, what somebody hostile does |
 //! | `flaw`, `crooked` | defects put in by design of a test |
-//! | `jury`, `disruption`, `chronicle`, `consent`, `vetting`, `cost`, `breach` | what must hold; judged without the product's code |
+//! | `jury`, `disruption`, `chronicle`, `consent`, `vetting`, `patience`, `cost`, `breach` | what must hold; judged without the product's code |
 //! | `play`, `meter`, `figures` | a play and what came of it |
 
 mod admission;
@@ -38,6 +38,7 @@ mod jury;
 mod line;
 mod meter;
 mod mind;
+mod patience;
 mod people;
 mod plausible;
 mod play;

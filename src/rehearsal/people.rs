@@ -20,16 +20,7 @@ const COLLECT: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 
 /// The nodes that are meant, chosen by the seed.
 pub(super) fn chosen(world: &World, whom: &Whom) -> Vec<usize> {
-    let nodes = &world.scenario.nodes;
-    let is_in = |index: &usize, names: &[String], wanted: &Option<String>| {
-        let own = index.checked_rem(names.len()).and_then(|at| names.get(at));
-        wanted.is_none() || own == wanted.as_ref()
-    };
-    let mut meant: Vec<usize> = (0..world.names.len())
-        .filter(|index| {
-            is_in(index, &nodes.zones, &whom.zone) && is_in(index, &nodes.pools, &whom.pool)
-        })
-        .collect();
+    let mut meant = world.scenario.nodes.meant(whom);
     let count = match (whom.share, whom.count) {
         (Some(share), _) => share.of(meant.len()),
         (_, Some(count)) => usize::try_from(count)
@@ -86,6 +77,7 @@ fn fall_ill(world: &World, node: usize, mut illness: Illness) {
         body.machine.strike(ailment.fault, now);
         body.seen_by.extend(ailment.probes);
         body.ill.insert(ailment.signature, illness);
+        state.meter.ill_nodes.insert(node);
         *state.meter.fell_ill.entry(ailment.signature).or_default() += 1;
         state.meter.first_ill.get_or_insert(now);
         Some(())
@@ -204,7 +196,10 @@ pub(super) async fn strike(world: Arc<World>, fault: Fault) {
 fn everywhere(world: &World, fault: &Fault) -> bool {
     let now = world.hall.now();
     match &fault.what {
-        Trouble::Limits(limits) => world.with(|state| set_limits(&mut state.server, now, limits)),
+        Trouble::Limits(limits) => world.with(|state| {
+            state.limits.clone_from(limits);
+            set_limits(&mut state.server, now, limits);
+        }),
         Trouble::BreakersRemoved => world.with(|state| {
             let breakers: Vec<String> = state
                 .server
@@ -247,24 +242,41 @@ fn turn_weather(world: &World, what: &Trouble, begins: bool) {
             Trouble::TooManyRequests => turned(&mut weather.busy),
             Trouble::ServerErrors => turned(&mut weather.failing),
             Trouble::AnswersLost => turned(&mut weather.losing),
-            Trouble::StopCord => {
-                let map = json!({ "metadata": { "name": "breaker-stop" }, "data": { "reason": "a person pulled it" } });
-                let map = begins.then_some(map);
-                state.server.put(now, Resource::ConfigMaps, "breaker-stop", map);
-            }
-            Trouble::LimitsGarbled if begins => {
-                let map = garbled_limits(&mut state.chance);
-                state.server.put(now, Resource::ConfigMaps, "limits", map);
-            }
-            Trouble::LimitsGarbled => set_limits(&mut state.server, now, &world.scenario.limits),
+            Trouble::StopCord => turned(&mut weather.cord),
+            Trouble::LimitsGarbled => turned(&mut weather.garbled),
             _ => {}
         }
+        change_maps(state, now, what, begins);
         let line = if begins { "begins" } else { "ends" };
         state.log.note(now, what.word(), line);
     });
     let is_down = matches!(what, Trouble::ServerDown);
     if is_down && begins {
         (0..world.names.len()).for_each(|node| world.break_watch(node));
+    }
+}
+
+/// What people do to ConfigMaps for a while; it is undone when the last one of them is over.
+fn change_maps(state: &mut State, now: Duration, what: &Trouble, begins: bool) {
+    const CORD: &str = "breaker-stop";
+    let (server, weather) = (&mut state.server, &state.weather);
+    match (what, begins) {
+        (Trouble::StopCord, true) => {
+            let map =
+                json!({ "metadata": { "name": CORD }, "data": { "reason": "a person pulled it" } });
+            server.put(now, Resource::ConfigMaps, CORD, Some(map));
+        }
+        (Trouble::StopCord, false) if weather.cord == 0 => {
+            server.put(now, Resource::ConfigMaps, CORD, None);
+        }
+        (Trouble::LimitsGarbled, true) => {
+            let map = garbled_limits(&mut state.chance);
+            server.put(now, Resource::ConfigMaps, "limits", map);
+        }
+        (Trouble::LimitsGarbled, false) if weather.garbled == 0 => {
+            set_limits(server, now, &state.limits);
+        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,7 @@ use super::caps::Caps;
 use super::reading::Placed;
 use super::scenario::{Fault, Nodes, Outbreak, People, Share, Trouble, Whom};
 use crate::document::{Place, Problems, closest, format_span};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Everything that does not fit together, as far as the parts could be read.
@@ -58,12 +58,17 @@ pub(super) fn check(
         check_whom(place, whom, &nodes.it, problems);
     }
     if let Some(limits) = limits {
-        check_limits(limits, nodes, problems);
+        check_limits(&limits.places, limits.place, &nodes.it, problems);
     }
     for fault in faults {
         if let Trouble::Limits(caps) = &fault.it.what {
-            let names = caps.keys().map(|key| (key.as_str(), fault.place));
-            check_names(names, &nodes.it, problems);
+            let named = caps.keys().map(|key| (key.clone(), fault.place)).collect();
+            // Without any slot in the cluster the other limits say nothing.
+            if caps.get("cluster") == Some(&0) {
+                check_names(&named, &nodes.it, problems);
+            } else {
+                check_limits(&named, fault.place, &nodes.it, problems);
+            }
         }
     }
 }
@@ -85,14 +90,7 @@ fn check_whom(place: Place, whom: &Whom, nodes: &Nodes, problems: &mut Problems)
         };
         problems.add(place, format!("no node is in {what} `{name}`; {has}"));
     }
-    let meant = (0..usize::try_from(nodes.count).unwrap_or(0)).filter(|index| {
-        let is_in = |names: &[String], wanted: &Option<String>| {
-            let own = index.checked_rem(names.len()).and_then(|at| names.get(at));
-            wanted.is_none() || own == wanted.as_ref()
-        };
-        is_in(&nodes.zones, &whom.zone) && is_in(&nodes.pools, &whom.pool)
-    });
-    let there = meant.count();
+    let there = nodes.meant(whom).len();
     if let Some(count) = whom.count.filter(|_| is_known)
         && usize::try_from(count).is_ok_and(|count| count > there)
     {
@@ -107,35 +105,30 @@ fn check_whom(place: Place, whom: &Whom, nodes: &Nodes, problems: &mut Problems)
 }
 
 /// Every domain that the nodes are in has a limit, and every limit a domain. 0 says in so many words that nothing is mended there.
-fn check_limits(limits: &Caps, nodes: &Placed<Nodes>, problems: &mut Problems) {
-    let mut wanted = vec!["cluster".to_owned()];
-    wanted.extend(nodes.it.zones.iter().map(|zone| format!("zone-{zone}")));
-    wanted.extend(nodes.it.pools.iter().map(|pool| format!("pool-{pool}")));
-    for domain in wanted {
-        if !limits.places.contains_key(&domain) {
-            problems.add(limits.place, format!("limits does not name {domain}, so no node of it would ever be mended; add `{domain}: 1`, or `{domain}: 0` if you mean that"));
-        }
-    }
-    let names = limits
-        .places
-        .iter()
-        .map(|(key, place)| (key.as_str(), *place));
-    check_names(names, &nodes.it, problems);
-}
-
-/// A limit for a zone or a pool that no node is in is a slip of the pen.
-fn check_names<'a>(
-    names: impl Iterator<Item = (&'a str, Place)>,
+fn check_limits(
+    named: &BTreeMap<String, Place>,
+    place: Place,
     nodes: &Nodes,
     problems: &mut Problems,
 ) {
-    let known: BTreeSet<String> = nodes
-        .zones
-        .iter()
-        .map(|zone| format!("zone-{zone}"))
-        .chain(nodes.pools.iter().map(|pool| format!("pool-{pool}")))
-        .collect();
-    for (name, place) in names {
+    for domain in std::iter::once("cluster".to_owned()).chain(shared(nodes)) {
+        if !named.contains_key(&domain) {
+            problems.add(place, format!("limits does not name {domain}, so no node of it would ever be mended; add `{domain}: 1`, or `{domain}: 0` if you mean that"));
+        }
+    }
+    check_names(named, nodes, problems);
+}
+
+/// The domains that only some of the nodes are in.
+fn shared(nodes: &Nodes) -> impl Iterator<Item = String> {
+    let zones = nodes.zones.iter().map(|zone| format!("zone-{zone}"));
+    zones.chain(nodes.pools.iter().map(|pool| format!("pool-{pool}")))
+}
+
+/// A limit for a zone or a pool that no node is in is a slip of the pen.
+fn check_names(named: &BTreeMap<String, Place>, nodes: &Nodes, problems: &mut Problems) {
+    let known: BTreeSet<String> = shared(nodes).collect();
+    for (name, place) in named {
         let is_named = name.starts_with("zone-") || name.starts_with("pool-");
         if !is_named || known.contains(name) {
             continue;
@@ -143,7 +136,7 @@ fn check_names<'a>(
         let hint = closest(name, known.iter().map(String::as_str))
             .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         problems.add(
-            place,
+            *place,
             format!("limits names `{name}`, and no node is in it{hint}"),
         );
     }

@@ -6,11 +6,11 @@ use super::breach::Breach;
 use super::cost::too_dear;
 use super::flaw::Flaw;
 use super::hall::Stage;
-use super::meter::Meter;
+use super::meter::{Meter, Reasons};
+use super::patience::watch_the_waiting;
 use super::people::{break_out, come_back, strike};
 use super::scenario::{Fault, Scenario, Trouble, Whom};
-use super::server::Server;
-use super::settings::settings_of;
+use super::settings::asks_people;
 use super::vetting::{Papers, Vetted};
 use super::world::{World, lock};
 use crate::document::Problems;
@@ -21,11 +21,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// safety.md, I19.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// How often free slots and waiting nodes are looked at.
-const LOOK: Duration = Duration::from_secs(15);
 
 /// What every play needs, made once.
 pub struct Theatre {
@@ -57,8 +52,8 @@ pub struct Outcome {
     pub turns: u64,
     /// The most nodes that were disrupted at once, by domain.
     pub most: BTreeMap<Arc<str>, usize>,
-    /// Nodes that are ill at the end, by what they wait for.
-    pub left: BTreeMap<String, u64>,
+    /// What ails nodes at the end, by what these wait for. A node with two illnesses counts twice.
+    pub left: Reasons,
     /// The ConfigMaps that stop new slots at the end.
     pub breakers: Vec<String>,
     pub(super) meter: Meter,
@@ -132,20 +127,8 @@ impl Theatre {
         flaw: Option<Flaw>,
         keeps_log: bool,
     ) -> Outcome {
-        let silence = tracing::subscriber::NoSubscriber::default();
-        tracing::subscriber::with_default(silence, || {
-            self.play_aloud(only, scenario, seed, flaw, keeps_log)
-        })
-    }
-
-    fn play_aloud(
-        &self,
-        only: Option<Vec<&'static str>>,
-        scenario: &Scenario,
-        seed: u64,
-        flaw: Option<Flaw>,
-        keeps_log: bool,
-    ) -> Outcome {
+        let _silence =
+            tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
         let world = Arc::new(World::of(
             scenario,
             seed,
@@ -173,8 +156,7 @@ impl Theatre {
         }
         hall.spawn(None, watch_the_waiting(Arc::clone(&world)));
         for node in 0..world.names.len() {
-            let asks = settings_of(scenario, node);
-            if asks.get("nodemend.io/mode").map(String::as_str) == Some("approve") {
+            if asks_people(scenario, node) {
                 hall.spawn(None, decide(Arc::clone(&world), node));
             }
         }
@@ -203,16 +185,14 @@ pub(super) fn papers_of(playbooks: &Catalogue) -> Vec<Papers> {
 
 fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
     world.with(|state| {
-        let mut left = BTreeMap::new();
+        let mut left = Reasons::default();
         let breakers: Vec<String> = state
             .server
             .maps
             .iter()
             .filter(|(_, map)| super::server::is_breaker(map))
             .map(|(name, map)| {
-                let why = map
-                    .pointer("/data/reason")
-                    .and_then(serde_json::Value::as_str);
+                let why = map.pointer("/data/reason").and_then(Value::as_str);
                 format!("{name}: {}", why.unwrap_or("no reason given"))
             })
             .collect();
@@ -222,15 +202,15 @@ fn outcome(world: &World, seed: u64, turns: u64) -> Outcome {
             }
             // What the agent itself says of it on its Node.
             let said = node.annotations.get("nodemend.io/blocked");
-            let why = match (&body.waiting, body.off) {
-                (_, 1..) => "its agent is not there".to_owned(),
-                (Some((_, why)), _) => super::meter::plain(why),
-                (None, _) => said.map_or_else(
-                    || "its agent sees nothing that it could mend, or just begins".to_owned(),
-                    |said| super::meter::plain(said),
+            let why: &str = match (&body.waiting, body.off) {
+                (_, 1..) => "its agent is not there",
+                (Some((_, why)), _) => why,
+                (None, _) => said.map_or(
+                    "its agent sees nothing that it could mend, or just begins",
+                    String::as_str,
                 ),
             };
-            *left.entry(why).or_default() += 1;
+            left.note(why, body.ill.len() as u64);
         }
         Outcome {
             seed,
@@ -270,82 +250,4 @@ fn drawn(scenario: &Scenario, seed: u64) -> Vec<Fault> {
             })
         })
         .collect()
-}
-
-/// Whether a breaker rule without an object of its own may hold: agents that are away, slots of failed runs.
-fn is_closed(server: &Server) -> bool {
-    let line = |key: &str| {
-        let limits = server.maps.get("limits")?;
-        limits
-            .pointer("/data")?
-            .get(key)?
-            .as_str()?
-            .parse::<u64>()
-            .ok()
-    };
-    let nodes = u64::try_from(server.nodes.len()).unwrap_or(u64::MAX);
-    let is_absent = server.away > line("storm-unavailable").unwrap_or((nodes / 20).max(1));
-    let is_lenient = [line("storm-casualties"), line("storm-failed-runs")]
-        .iter()
-        .all(|line| line.is_some_and(|line| line >= 9));
-    // A slot that does not say that its run is under way counts as a casualty, also a forged one.
-    let failed = |(name, lease): (&String, &Value)| {
-        let phase = lease.pointer("/metadata/annotations/nodemend.io~1phase");
-        name.starts_with("slot.")
-            && !matches!(phase.and_then(Value::as_str), Some("mending" | "stopped"))
-    };
-    is_absent || !is_lenient && server.leases.iter().any(failed)
-}
-
-/// A node that waits, while everything is well and a slot is free for it, gets one (I19).
-async fn watch_the_waiting(world: Arc<World>) {
-    let mut free_since: BTreeMap<usize, Duration> = BTreeMap::new();
-    loop {
-        world.hall.sleep(None, LOOK).await;
-        let now = world.hall.now();
-        world.with(|state| {
-            let weather = &state.weather;
-            let is_calm = [
-                weather.down,
-                weather.slow,
-                weather.busy,
-                weather.failing,
-                weather.losing,
-            ] == [0; 5];
-            let is_open = is_calm && state.server.breaker().is_none() && !is_closed(&state.server);
-            if !is_open {
-                free_since.clear();
-                return;
-            }
-            let clear_since = weather.clear_since;
-            let mut starved = Vec::new();
-            for (node, body) in state.bodies.iter().enumerate() {
-                let Some((since, why)) = &body.waiting else {
-                    free_since.remove(&node);
-                    continue;
-                };
-                let is_there = body.off == 0 && body.cut == 0 && !world.hall.is_frozen(node);
-                if !is_there || !state.jury.is_free(node, &state.server) {
-                    free_since.remove(&node);
-                    continue;
-                }
-                let free = *free_since.entry(node).or_insert(now);
-                let began = free.max(*since).max(body.clear_since).max(clear_since);
-                let waited = now.saturating_sub(began);
-                state.meter.longest_free_wait = state.meter.longest_free_wait.max(waited);
-                if waited > PATIENCE {
-                    starved.push((
-                        node,
-                        format!(
-                            "a slot was free for {} s and it waits: {why}",
-                            waited.as_secs()
-                        ),
-                    ));
-                }
-            }
-            for (node, what) in starved {
-                state.jury.blame(now, node, "I19", what);
-            }
-        });
-    }
 }

@@ -20,6 +20,7 @@ const STEPS: RangeInclusive<Duration> = SECOND..=Duration::from_secs(600);
 const SOAKS: RangeInclusive<Duration> = SECOND..=Duration::from_secs(86_400);
 /// More at once are no scenario any more but noise.
 const MAX_DRAWN: u32 = 1_000;
+
 impl Scenario {
     /// Reads a scenario.
     ///
@@ -78,24 +79,31 @@ fn span(
     range: &RangeInclusive<Duration>,
     problems: &mut Problems,
 ) -> Option<Duration> {
-    let node = fields.node(name)?;
-    let span = Duration::from_node(node, problems)?;
-    if !range.contains(&span) {
+    let span = fields.optional(name, problems)?;
+    Some(within(&span, name, range, problems))
+}
+
+/// Tells of a span that is not within its limits.
+fn within(
+    span: &Placed<Duration>,
+    name: &'static str,
+    range: &RangeInclusive<Duration>,
+    problems: &mut Problems,
+) -> Duration {
+    if !range.contains(&span.it) {
         let (least, most) = (format_span(*range.start()), format_span(*range.end()));
         let what = format!("`{name}` must be from {least} to {most}");
-        problems.add(node.place, what);
+        problems.add(span.place, what);
     }
-    Some(span)
+    span.it
 }
 
 impl FromNode for Scenario {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a scenario", problems)?;
         let name: Option<String> = fields.required("name", problems);
-        if fields.node("lasts").is_none() {
-            problems.add(fields.place(), "a scenario needs `lasts`, like 3h");
-        }
-        let lasts = span(&mut fields, "lasts", &TIMES, problems);
+        let lasts: Option<Placed<Duration>> = fields.required("lasts", problems);
+        let lasts = lasts.map(|it| within(&it, "lasts", &TIMES, problems));
         let seed: u32 = fields.optional("seed", problems).unwrap_or(1);
         let startup: Option<Placed<Duration>> = fields.optional("startup", problems);
         let nodes: Option<Placed<Nodes>> = fields.required("nodes", problems);
@@ -152,7 +160,8 @@ impl FromNode for Nodes {
             problems.add(control.place, what);
         }
         let nodes = Nodes {
-            count: count.as_ref().map_or(0, |count| count.it),
+            // What is too many is told; the rest is checked as if it were the most, and not for billions of nodes.
+            count: count.as_ref().map_or(0, |count| count.it.min(MAX_NODES)),
             zones,
             pools,
             control_plane: control_plane.map_or(0, |it| it.it),
@@ -169,10 +178,9 @@ fn names(fields: &mut Fields<'_>, name: &'static str, problems: &mut Problems) -
     let placed: Vec<Placed<String>> = each(fields, name, problems);
     let mut names: Vec<String> = Vec::new();
     for one in placed {
-        let is_spelled = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
-        if one.it.is_empty() || one.it.len() > 63 || !one.it.chars().all(is_spelled) {
+        if !is_name(&one.it) {
             let shown: String = one.it.chars().take(40).collect();
-            problems.add(one.place, format!("`{shown}` is no name here; write it with a-z, 0-9, . and -, as the limits spell it"));
+            problems.add(one.place, format!("`{shown}` is no name here; write it with a-z, 0-9, . and - in between, at most 63, as the limits spell it"));
         } else if names.contains(&one.it) {
             problems.add(one.place, format!("`{}` is there twice", one.it));
         } else {
@@ -180,6 +188,16 @@ fn names(fields: &mut Fields<'_>, name: &'static str, problems: &mut Problems) -
         }
     }
     names
+}
+
+/// A label's value, as the limits spell it.
+fn is_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_inner = |c: char| is_plain(c) || c == '.' || c == '-';
+    text.len() <= 63
+        && text.starts_with(is_plain)
+        && text.ends_with(is_plain)
+        && text.chars().all(is_inner)
 }
 
 /// A share as people write it: `25%`, `0.5%`.
@@ -315,6 +333,9 @@ impl FromNode for Fault {
             let (word, place) = (what.word(), node.place);
             match (&lasts, what.lasts()) {
                 (None, true) => problems.add(place, format!("{word} needs `lasts`, like 5m")),
+                (Some(lasts), true) => {
+                    within(lasts, "lasts", &TIMES, problems);
+                }
                 (Some(lasts), false) => {
                     let why = format!("{word} happens at one moment; it takes no `lasts`");
                     problems.add(lasts.place, why);

@@ -88,6 +88,13 @@ fn what_does_not_fit_together_is_told_where_it_stands() {
         ("zones: [a, b]", "zones: [a, B]", (4, 31), "is no name here"),
         (
             "zones: [a, b]",
+            "zones: [a, b-]",
+            (4, 31),
+            "is no name here",
+        ),
+        ("zones: [a, b]", "zones: [a, 2]", (4, 31), "in quotes"),
+        (
+            "zones: [a, b]",
             "zones: a",
             (4, 27),
             "`zones` must be a list",
@@ -139,6 +146,30 @@ fn what_does_not_fit_together_is_told_where_it_stands() {
         ("soak: 5m", "soak: 5", (7, 25), "expected a span of time"),
         ("lasts: 5m, ", "", (8, 10), "partition needs `lasts`"),
         (
+            "lasts: 5m, ",
+            "lasts: 0s, ",
+            (8, 26),
+            "`lasts` must be from",
+        ),
+        (
+            "lasts: 5m, ",
+            "lasts: 31d, ",
+            (8, 26),
+            "`lasts` must be from",
+        ),
+        (
+            "lasts: 5m, what: partition, zone: b",
+            "what: set-limits, limits: {cluster: 2, zone-a: 1, pool-web: 0}",
+            (8, 10),
+            "limits does not name zone-b",
+        ),
+        (
+            "lasts: 5m, what: partition, zone: b",
+            "what: set-limits, limits: {cluster: 0, zone-c: 1}",
+            (8, 10),
+            "limits names `zone-c`",
+        ),
+        (
             "what: partition",
             "what: reboot",
             (8, 26),
@@ -173,6 +204,31 @@ fn what_does_not_fit_together_is_told_where_it_stands() {
             "{by}: {words} at {at:?} is not in {told:#?}"
         );
     }
+}
+
+#[test]
+fn limits_that_close_the_whole_cluster_need_name_nothing_else() {
+    let text = "name: x\nlasts: 1h\nnodes: {count: 2, zones: [a, b]}\nlimits: {cluster: 1, zone-a: 1, zone-b: 1}\nfaults: [{at: 1m, what: set-limits, limits: {cluster: 0}}]\n";
+    assert!(Scenario::parse("s.yaml", text).is_ok());
+}
+
+#[test]
+fn a_key_is_named_once_among_the_known_ones() {
+    let problems = Scenario::parse("s.yaml", "colour: red\n").expect_err("refused");
+    let told = problems.to_string();
+    assert_eq!(told.matches("lasts,").count(), 1, "{told}");
+    assert!(told.contains("a scenario needs `lasts`"), "{told}");
+}
+
+/// A number that is too large is told, and nothing is counted out for it.
+#[test]
+fn billions_of_nodes_are_refused_at_once() {
+    let told = told("count: 10,", "count: 4000000000,");
+    let words = "`count` must be from 1 to 5000";
+    assert!(
+        told.iter().any(|(.., said)| said.contains(words)),
+        "{told:#?}"
+    );
 }
 
 #[test]

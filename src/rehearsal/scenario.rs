@@ -62,6 +62,35 @@ pub struct Nodes {
     pub approve: Share,
 }
 
+impl Nodes {
+    /// The zone of the node with this number.
+    pub fn zone_of(&self, index: usize) -> Option<&str> {
+        in_turn(&self.zones, index)
+    }
+
+    /// The pool of the node with this number.
+    pub fn pool_of(&self, index: usize) -> Option<&str> {
+        in_turn(&self.pools, index)
+    }
+
+    /// The nodes among which the seed chooses.
+    pub fn meant(&self, whom: &Whom) -> Vec<usize> {
+        let is_in = |wanted: &Option<String>, own: Option<&str>| {
+            wanted.is_none() || wanted.as_deref() == own
+        };
+        let count = usize::try_from(self.count).unwrap_or(0);
+        (0..count)
+            .filter(|index| is_in(&whom.zone, self.zone_of(*index)))
+            .filter(|index| is_in(&whom.pool, self.pool_of(*index)))
+            .collect()
+    }
+}
+
+fn in_turn(names: &[String], index: usize) -> Option<&str> {
+    let at = index.checked_rem(names.len())?;
+    names.get(at).map(String::as_str)
+}
+
 /// Nodes, chosen by the seed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Whom {

@@ -77,6 +77,15 @@ fn refuse(call: &Call, code: u16, reason: &str, message: String) -> ApiError {
     }
 }
 
+fn missing(call: &Call) -> ApiError {
+    let why = "there is no such object".to_owned();
+    refuse(call, 404, "NotFound", why)
+}
+
+fn conflict(call: &Call, why: &str) -> ApiError {
+    refuse(call, 409, "Conflict", why.to_owned())
+}
+
 /// The server's time as objects carry it: whole seconds.
 fn stamp(now: Duration) -> String {
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -183,12 +192,7 @@ impl Server {
             .iter_mut()
             .find(|node| node.name == call.name && node.exists);
         let Some(node) = node else {
-            return Err(refuse(
-                call,
-                404,
-                "NotFound",
-                "there is no such Node".to_owned(),
-            ));
+            return Err(missing(call));
         };
         if call.verb != Verb::Patch {
             return Ok((node.object(), Change::Other));
@@ -214,12 +218,7 @@ impl Server {
             Verb::List => Ok((self.list(now, call), Change::Other)),
             Verb::Get => match self.store(call.resource).get(&call.name) {
                 Some(object) => Ok((object.clone(), Change::Other)),
-                None => Err(refuse(
-                    call,
-                    404,
-                    "NotFound",
-                    "there is no such object".to_owned(),
-                )),
+                None => Err(missing(call)),
             },
             Verb::Create => self.create(now, call),
             Verb::Update => self.update(now, call),
@@ -262,23 +261,13 @@ impl Server {
 
     fn update(&mut self, now: Duration, call: &Call) -> Result<(Value, Change), ApiError> {
         let Some(old) = self.store(call.resource).get(&call.name).cloned() else {
-            return Err(refuse(
-                call,
-                404,
-                "NotFound",
-                "there is no such object".to_owned(),
-            ));
+            return Err(missing(call));
         };
         let mut object = call.body.clone().unwrap_or(Value::Null);
         for field in ["/metadata/uid", "/metadata/resourceVersion"] {
             let wanted = object.pointer(field);
             if wanted.is_some() && wanted != old.pointer(field) {
-                return Err(refuse(
-                    call,
-                    409,
-                    "Conflict",
-                    "the object has been modified".to_owned(),
-                ));
+                return Err(conflict(call, "the object has been modified"));
             }
         }
         self.keep_past(now, call.resource, &call.name);
@@ -306,12 +295,7 @@ impl Server {
 
     fn delete(&mut self, now: Duration, call: &Call) -> Result<(Value, Change), ApiError> {
         let Some(old) = self.store(call.resource).get(&call.name).cloned() else {
-            return Err(refuse(
-                call,
-                404,
-                "NotFound",
-                "there is no such object".to_owned(),
-            ));
+            return Err(missing(call));
         };
         for field in ["uid", "resourceVersion"] {
             let wanted = call
@@ -319,12 +303,7 @@ impl Server {
                 .as_ref()
                 .and_then(|body| body.pointer(&format!("/preconditions/{field}")));
             if wanted.is_some() && wanted != old.pointer(&format!("/metadata/{field}")) {
-                return Err(refuse(
-                    call,
-                    409,
-                    "Conflict",
-                    "the precondition does not hold".to_owned(),
-                ));
+                return Err(conflict(call, "the precondition does not hold"));
             }
         }
         self.keep_past(now, call.resource, &call.name);

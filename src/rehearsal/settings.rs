@@ -44,6 +44,12 @@ pub(super) fn garbled_limits(chance: &mut Chance) -> Option<Value> {
     Some(json!({ "kind": "ConfigMap", "metadata": meta, "data": data }))
 }
 
+/// Whether a node's settings ask people first.
+pub(super) fn asks_people(scenario: &Scenario, index: usize) -> bool {
+    let mode = settings_of(scenario, index).remove(MODE);
+    mode.as_deref() == Some("approve")
+}
+
 /// The annotations by which people let a node be mended, or let it ask; none for those that only observe.
 pub(super) fn settings_of(scenario: &Scenario, index: usize) -> BTreeMap<String, String> {
     let nodes = &scenario.nodes;
@@ -54,7 +60,7 @@ pub(super) fn settings_of(scenario: &Scenario, index: usize) -> BTreeMap<String,
     }
     let asks = index >= opted_in.saturating_sub(nodes.approve.of(opted_in));
     let mode = if asks { "approve" } else { "auto" };
-    let pairs = [("nodemend.io/mode", mode), ("nodemend.io/allow", "restart")];
+    let pairs = [(MODE, mode), (ALLOW, "restart")];
     pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

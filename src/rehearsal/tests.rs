@@ -1,25 +1,17 @@
 //! Plays whose end is known: sound ones, and ones with a defect put in on purpose.
 
 use super::{Flaw, Outcome, Scenario, Theatre};
-use crate::playbook::{Catalogue, Checks, RELEASE_KEYS, SHIPPED, TrustRoot, release_keys};
+use crate::playbook::RELEASE_KEYS;
+use crate::playbook::testing::load_shipped;
 use crate::probes;
 use crate::simulate::World as Trade;
-use crate::steps::Kinds;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 pub(super) fn theatre() -> &'static Theatre {
     static THEATRE: OnceLock<Theatre> = OnceLock::new();
     THEATRE.get_or_init(|| {
-        let root = TrustRoot {
-            keys: release_keys().expect("pinned keys are keys"),
-            ..TrustRoot::default()
-        };
-        let checks = Checks {
-            kinds: &Kinds,
-            condition: &|_| Ok(()),
-        };
-        let (playbooks, problems) = Catalogue::load(SHIPPED, &[], &root, &checks);
+        let (playbooks, problems) = load_shipped();
         assert!(problems.is_empty(), "{problems:?}");
         let trade = Trade::shipped(probes::catalogue(), &playbooks);
         let keys: Vec<String> = RELEASE_KEYS.iter().map(|key| (*key).to_owned()).collect();
@@ -119,7 +111,7 @@ fn a_storm_costs_two_calls_a_node_at_once_and_then_less_than_one_a_minute() {
     assert_eq!(outcome.breach, None);
     let phases = outcome.phases(&scenario);
     let (first, after) = (&phases[phases.len() - 2], &phases[phases.len() - 1]);
-    assert_eq!(first.name, "first two minutes of illness", "{phases:?}");
+    assert_eq!(first.name, "first three minutes of illness", "{phases:?}");
     // The condition with its annotations, and the first look; 50 nodes see the storm, and claims and slots before it.
     assert!(first.most <= 2_500 && first.mean <= 1_250, "{phases:?}");
     assert!(after.most <= 1_000 && after.minutes >= 20, "{phases:?}");
@@ -133,6 +125,53 @@ fn a_storm_costs_two_calls_a_node_at_once_and_then_less_than_one_a_minute() {
     };
     assert_eq!(count("patch", "nodes"), None, "one way to write a Node");
     assert!(count("create", "events").is_some(), "told all the same");
+}
+
+/// Every other step takes longer than a step may.
+const LONG: &str = "
+name: long
+lasts: 3h
+startup: 10s
+nodes: {count: 4}
+limits: {cluster: 4, storm-nodes: 20, storm-nodes-any: 20, storm-casualties: 9, storm-failed-runs: 99, storm-unavailable: 4}
+sick:
+  - {at: 2m, signature: kernel-sysctl-drift, step: 10m}
+  - {at: 3m, signature: systemd-bus-unresponsive, step: 10m}
+";
+
+#[test]
+fn a_step_that_ends_at_its_limit_is_over() {
+    let mut failed = 0;
+    for seed in 1..4 {
+        let outcome = play(&scenario(LONG), seed, None);
+        assert_eq!(outcome.breach, None, "seed {seed}");
+        let runs = outcome.runs().filter(|(kind, _)| *kind == "needs-human");
+        failed += runs.map(|(_, count)| count).sum::<u64>();
+    }
+    assert!(failed > 0, "no step was that long");
+}
+
+/// Ten runs at once that are watched for long, and nobody waits (safety.md, section 2: at most 110 more a minute).
+const TEN_RUNS: &str = "
+name: ten-runs
+lasts: 60m
+startup: 1m
+nodes: {count: 300}
+limits: {cluster: 10, storm-nodes: 20, storm-nodes-any: 20}
+sick: [{at: 15m, over: 1m, signature: systemd-bus-unresponsive, count: 10}]
+runs: {step: 30s, soak: 20m}
+";
+
+#[test]
+fn ten_runs_at_once_add_less_than_eleven_calls_a_minute_each() {
+    let scenario = scenario(TEN_RUNS);
+    let outcome = play(&scenario, 1, None);
+    assert_eq!(outcome.breach, None);
+    assert_eq!(outcome.most.get("cluster"), Some(&10), "all at once");
+    let phases = outcome.phases(&scenario);
+    let during = phases.iter().find(|phase| phase.name == "after that");
+    let during = during.expect("it lasts");
+    assert!(during.minutes >= 15 && during.mean <= 110, "{phases:?}");
 }
 
 #[test]
@@ -192,6 +231,130 @@ fn seeds_that_broke_something_once_break_nothing_any_more() {
         let outcome = play(&rough(), seed, None);
         assert_eq!(outcome.breach, None, "seed {seed}, once {once}");
     }
+}
+
+/// More slots of failed runs than people allow, and most of the slots free.
+const CASUALTIES: &str = "
+name: casualties
+lasts: 90m
+startup: 10s
+nodes: {count: 40}
+limits: {cluster: 30, storm-casualties: 9, storm-failed-runs: 99, storm-nodes: 99, storm-nodes-any: 99}
+sick:
+  - {at: 2m, signature: kernel-sysctl-drift, count: 12, succeed: 0%}
+  - {at: 30m, over: 1m, signature: systemd-bus-unresponsive, count: 20}
+";
+
+#[test]
+fn who_is_stopped_for_good_reason_is_not_said_to_starve() {
+    let scenario = scenario(CASUALTIES);
+    for seed in 1..4 {
+        let outcome = play(&scenario, seed, None);
+        assert_eq!(outcome.breach, None, "seed {seed}");
+        let text = outcome.text(&scenario);
+        assert!(text.contains("keep slots of failed runs"), "{text}");
+    }
+}
+
+/// People close the cluster for good before anything falls sick; then the limits are garbled for a while, twice at once.
+const CLOSED: &str = "
+name: closed
+lasts: 60m
+startup: 10s
+nodes: {count: 4}
+limits: {cluster: 2}
+sick: [{at: 5m, signature: systemd-bus-unresponsive}]
+faults:
+  - {at: 1m, what: set-limits, limits: {cluster: 0}}
+  - {at: 10m, lasts: 5m, what: limits-garbled}
+  - {at: 12m, lasts: 1m, what: limits-garbled}
+";
+
+#[test]
+fn limits_that_people_set_are_back_when_those_that_were_garbled_are_mended() {
+    for seed in 1..5 {
+        let outcome = play(&scenario(CLOSED), seed, None);
+        assert_eq!(outcome.breach, None, "seed {seed}");
+        assert_eq!(outcome.ill_and_well(), (4, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_cord_is_let_go_when_the_last_hand_lets_go() {
+    let text = CALM.replace(
+        "sick:",
+        "faults: [{at: 1m, lasts: 50m, what: stop-cord}, {at: 2m, lasts: 3m, what: stop-cord}]\nsick:",
+    );
+    let text = text.replace("lasts: 60m", "lasts: 45m");
+    let outcome = play(&scenario(&text), 1, None);
+    assert_eq!(outcome.breach, None);
+    assert_eq!(outcome.ill_and_well(), (5, 0), "one hand still pulls");
+}
+
+#[test]
+fn what_people_are_told_is_in_words_and_adds_up() {
+    let opens = CLOSED
+        .replace("count: 4}", "count: 4, controlPlane: 1}")
+        .replace("limits: {cluster: 0}", "limits: {cluster: 3}")
+        .replace(
+            "sick: [",
+            "sick: [{at: 6m, signature: kernel-sysctl-drift, count: 2}, ",
+        );
+    let one = CALM
+        .replace("count: 6, zones: [a, b]", "count: 1")
+        .replace("zone-a: 1, zone-b: 1, ", "")
+        .replace(", count: 5", "");
+    let ghost = one.replace("cluster: 2", "cluster: 0");
+    let none = one.replace(
+        "sick: [{at: 2m, over: 1m, signature: systemd-bus-unresponsive}]",
+        "",
+    );
+    for (text, parts) in [
+        (
+            &opens,
+            &[
+                "nodes       4 fell ill, 6 times in all:",
+                "     3   2, 3",
+                "the node of the control plane is never mended",
+                "domain control-plane has no slots; its limit is 0 or not set",
+            ][..],
+        ),
+        (
+            &one,
+            &[
+                "calm: 1 node, 1 h played",
+                "1 fell ill, 1 well again, 0 left ill",
+                "was free: less than 15 s",
+                "after the last run",
+            ],
+        ),
+        (
+            &ghost,
+            &[
+                "1 left ill: domain cluster has no slots; its limit is 0",
+                "after that",
+            ],
+        ),
+        (
+            &none,
+            &["0 fell ill, 0 well again, 0 left ill", "runs        none"],
+        ),
+    ] {
+        let scenario = scenario(text);
+        let outcome = play(&scenario, 1, None);
+        let said = outcome.text(&scenario);
+        for part in parts {
+            assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+        let (ill, well) = outcome.ill_and_well();
+        let left = outcome.left.total();
+        assert_eq!(ill, u64::try_from(well).expect("few") + left, "{said}");
+    }
+    assert!(
+        !play(&scenario(&ghost), 1, None)
+            .text(&scenario(&ghost))
+            .contains("after the last run")
+    );
 }
 
 /// Six nodes, of which five ask before they do anything.

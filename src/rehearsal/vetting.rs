@@ -31,10 +31,11 @@ impl Vetted {
     pub(super) fn of(papers: &[Papers], keys: &[String], named: &BTreeSet<String>) -> Self {
         let mut vetted = BTreeMap::new();
         for paper in papers {
-            let own = paper
-                .text
-                .lines()
-                .find_map(|line| line.strip_prefix("expires: "));
+            let mut lines = paper.text.lines();
+            let own = lines.find_map(|line| line.strip_prefix("expires:"));
+            // In quotes, or with a comment behind it, it is the same day.
+            let own = own.map(|text| text.split('#').next().unwrap_or(text).trim());
+            let own = own.map(|day| day.trim_matches(['"', '\'']));
             let own = own.map_or(Some(i64::MAX), end_of);
             let [_, _, digest] = &paper.identity;
             let signed = match named.contains(digest) {
@@ -147,20 +148,11 @@ impl Jury {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::playbook::{Catalogue, Checks, RELEASE_KEYS, SHIPPED, TrustRoot, release_keys};
-    use crate::steps::Kinds;
+    use crate::playbook::testing::load_shipped;
+    use crate::playbook::{RELEASE_KEYS, SHIPPED};
 
     fn papers() -> Vec<Papers> {
-        let root = TrustRoot {
-            keys: release_keys().expect("pinned keys are keys"),
-            ..TrustRoot::default()
-        };
-        let checks = Checks {
-            kinds: &Kinds,
-            condition: &|_| Ok(()),
-        };
-        let (catalogue, _) = Catalogue::load(SHIPPED, &[], &root, &checks);
-        super::super::play::papers_of(&catalogue)
+        super::super::play::papers_of(&load_shipped().0)
     }
 
     #[test]
@@ -184,6 +176,25 @@ mod tests {
             paper.signature = Some(text.replace("expires: never", "expires: 2099-01-01"));
         };
         assert_eq!(changed(&later), 0, "the end is signed too");
+    }
+
+    #[test]
+    fn a_playbook_s_own_last_day_counts_however_it_is_spelled() {
+        let mut paper = papers().remove(0);
+        let named = BTreeSet::from([paper.identity[2].clone()]);
+        let text = paper.text.clone();
+        let never = Some(i64::MAX);
+        for (line, end) in [
+            ("", never),
+            ("expires: 2029-12-31\n", end_of("2029-12-31")),
+            ("expires: \"2029-12-31\"  # yearly\n", end_of("2029-12-31")),
+            ("expires:   '2029-12-31'\n", end_of("2029-12-31")),
+            ("expires: soon\n", None),
+        ] {
+            paper.text = format!("{line}{text}");
+            let vetted = Vetted::of(std::slice::from_ref(&paper), &[], &named);
+            assert_eq!(vetted.0.get(&paper.identity).copied(), end, "{line}");
+        }
     }
 
     #[test]

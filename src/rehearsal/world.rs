@@ -82,13 +82,17 @@ pub(super) struct Weather {
     pub(super) busy: u32,
     pub(super) failing: u32,
     pub(super) losing: u32,
-    /// Since when nothing of this has held.
+    pub(super) garbled: u32,
+    pub(super) cord: u32,
+    /// Since when none of the first five has held.
     pub(super) clear_since: Duration,
 }
 
 /// All that changes.
 pub(super) struct State {
     pub(super) server: Server,
+    /// The limits that people set last.
+    pub(super) limits: BTreeMap<String, u32>,
     pub(super) jury: Jury,
     pub(super) bodies: Vec<Body>,
     pub(super) weather: Weather,
@@ -185,6 +189,7 @@ impl World {
         let bodies = names.iter().map(|_| body(&mut chance)).collect();
         let state = State {
             server,
+            limits: scenario.limits.clone(),
             jury: Jury::of(
                 names.clone(),
                 domains,
@@ -310,18 +315,12 @@ fn probes_of(scenario: &Scenario) -> Vec<&'static str> {
 
 fn labels_of(scenario: &Scenario, index: usize) -> BTreeMap<String, String> {
     let nodes = &scenario.nodes;
-    let in_turn = |names: &[String]| {
-        index
-            .checked_rem(names.len())
-            .and_then(|at| names.get(at))
-            .cloned()
-    };
     let mut labels = BTreeMap::new();
-    if let Some(zone) = in_turn(&nodes.zones) {
-        labels.insert("topology.kubernetes.io/zone".to_owned(), zone);
+    if let Some(zone) = nodes.zone_of(index) {
+        labels.insert("topology.kubernetes.io/zone".to_owned(), zone.to_owned());
     }
-    if let Some(pool) = in_turn(&nodes.pools) {
-        labels.insert("nodemend.io/pool".to_owned(), pool);
+    if let Some(pool) = nodes.pool_of(index) {
+        labels.insert("nodemend.io/pool".to_owned(), pool.to_owned());
     }
     if index < usize::try_from(nodes.control_plane).unwrap_or(0) {
         labels.insert(

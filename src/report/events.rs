@@ -1,6 +1,8 @@
 //! Events about the own Node (events.k8s.io/v1): repeated ones become a series, and there is a limit to their rate. Pure.
 
+use super::audit::outcome_text;
 use crate::diagnosis::{CaseChange, CaseState, ChangeKind};
+use crate::executor::{Entry, Outcome, RunEvent};
 use crate::signal::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -58,6 +60,32 @@ impl Happening {
             note: format!("{id} {}: {}", case.signature, case.evidence.join("; ")),
             is_warning,
             is_common,
+        })
+    }
+}
+
+impl Happening {
+    /// What people are told of a run: its beginning and its end. A slot bounds how many nodes tell of one, so at once.
+    pub fn of_run(event: &RunEvent) -> Option<Self> {
+        let opening = &event.opening;
+        let (word, note, is_warning) = match &event.entry {
+            Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
+            Entry::Closed { result } => {
+                let is_fine = matches!(result, Outcome::Mended);
+                ("RunClosed", outcome_text(result), !is_fine)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            at: event.at,
+            reason: format!("{word}{}", pascal(&opening.playbook)),
+            action: "Mend",
+            note: format!(
+                "{} with {}@{} for case-{}: {note}",
+                event.run, opening.playbook, opening.version, opening.case
+            ),
+            is_warning,
+            is_common: false,
         })
     }
 }
@@ -190,6 +218,9 @@ fn micro(at: Timestamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Opening;
+    use crate::policy::RunId;
+    use std::sync::Arc;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::default().plus(Duration::from_secs(seconds))
@@ -204,6 +235,44 @@ mod tests {
             is_warning: true,
             is_common: false,
         }
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_told_and_what_did_not_mend_is_a_warning() {
+        let opening = Opening {
+            case: 3,
+            signature: "it-is-broken".to_owned(),
+            subject: String::new(),
+            playbook: "fix-it".to_owned(),
+            version: "1.2.3".to_owned(),
+            digest: "d".to_owned(),
+            plan: "p".to_owned(),
+            values: BTreeMap::new(),
+        };
+        let told = |entry| {
+            Happening::of_run(&RunEvent {
+                at: at(7),
+                run: RunId(9),
+                opening: Arc::new(opening.clone()),
+                entry,
+                step_kind: None,
+                slot: String::new(),
+                opt_in: Arc::from(""),
+                took: None,
+            })
+        };
+        let closed = |result| told(Entry::Closed { result }).expect("told");
+        let mended = closed(Outcome::Mended);
+        assert_eq!(
+            (mended.reason.as_str(), mended.is_warning),
+            ("RunClosedFixIt", false)
+        );
+        let note = "run-9 with fix-it@1.2.3 for case-3: ";
+        assert!(mended.note.starts_with(note), "{}", mended.note);
+        let why = "a person pulled the cord".to_owned();
+        let stopped = closed(Outcome::Stopped { why });
+        assert!(stopped.is_warning && stopped.note.contains("pulled the cord"));
+        assert_eq!(told(Entry::Soaked), None, "in between nothing is");
     }
 
     #[test]

@@ -162,13 +162,11 @@ impl ClusterSide {
     }
 
     /// Whether a read has shown something newer than this event: what is under way in a watch while a run reads the Node must
-    /// not bring an opt-in back that the read no longer found (I12). Versions are numbers that grow: that is how
-    /// every released API server makes them, and since Kubernetes 1.35 it is promised (KEP 5504). Others are taken as they come.
+    /// not bring an opt-in back that the read no longer found (I12).
     fn is_behind(&self, event: &NodeView) -> bool {
-        let number = |view: &NodeView| view.version.parse::<u64>().ok();
         let known = self.known();
-        let known = known.view.as_ref().and_then(number);
-        matches!((number(event), known), (Some(event), Some(known)) if event < known)
+        let view = known.view.as_ref();
+        view.is_some_and(|view| event.is_older_than(view))
     }
 
     fn lose(&self, why: &str) {
@@ -198,16 +196,7 @@ async fn put_in_force(
     view: NodeView,
     news: &mpsc::Sender<Message>,
 ) {
-    let known_as = |case| {
-        let engine = core.engine();
-        match engine.book().find(case) {
-            Some(case) if !case.state.is_open() => Approved::NotOpen,
-            Some(case) if case.runs.is_empty() => Approved::Fresh,
-            Some(_) => Approved::HadRuns,
-            None => Approved::NotOpen,
-        }
-    };
-    let fresh = side.keep(view, known_as);
+    let fresh = side.keep(view, |case| core.engine().book().known_as(case));
     core.apply_opt_in(side.opt_in(), news).await;
     side.changed.notify_one();
     for case in fresh {

@@ -10,6 +10,7 @@ use super::sight::{Nudge, chain};
 use crate::executor::{Entry as RunEntry, RunEvent, Witness, WitnessError};
 use crate::host::{BoxFuture, clock};
 use crate::report::audit::{AuditError, AuditLog, Entry, Head, of_run};
+use crate::report::events::Happening;
 use crate::report::metrics::AgentMetrics;
 use crate::signal::Timestamp;
 use std::collections::VecDeque;
@@ -271,7 +272,9 @@ impl Witness for RunWitness {
             self.metrics.note_slot(!event.slot.is_empty());
             if let Some(side) = &self.cluster {
                 side.rides(event.run);
-                super::told::of_run(side, event);
+                if let Some(what) = Happening::of_run(event) {
+                    side.happened(what);
+                }
             }
             if let (Some(kind), Some(took)) = (&event.step_kind, event.took) {
                 self.metrics.note_step(kind, took);

@@ -12,12 +12,7 @@ use tokio::sync::mpsc;
 impl Core {
     /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
     pub async fn apply_opt_in(self: &Arc<Self>, opt_in: OptIn, news: &mpsc::Sender<Message>) {
-        let stop = match (&opt_in.pause, opt_in.mode, opt_in.trouble.first()) {
-            (Some(reason), _, _) => Some(format!("paused: {reason}")),
-            (_, Mode::Observe, _) => Some("the mode is observe now".to_owned()),
-            (_, _, Some(trouble)) => Some(format!("the settings are not understood: {trouble}")),
-            _ => self.outgrown(&opt_in),
-        };
+        let stop = opt_in.stop().or_else(|| self.outgrown(&opt_in));
         if let Some(why) = stop {
             self.reins.send_replace(Rein::Stop(why));
         }

@@ -1,37 +1,6 @@
-//! What people are told by events, and the record that calls them.
+//! The record that calls people.
 
-use super::cluster::ClusterSide;
-use crate::executor::{self, RunEvent};
 use crate::report::audit::{Entry, RecordKind};
-use crate::report::events::{Happening, pascal};
-
-/// Of runs: their beginning and their end. A slot bounds how many nodes tell of one, so they are told at once.
-pub fn of_run(side: &ClusterSide, event: &RunEvent) {
-    let opening = &event.opening;
-    let (word, note, is_warning) = match &event.entry {
-        executor::Entry::Opened { .. } => ("RunOpened", format!("holds {}", event.slot), false),
-        executor::Entry::Closed { result } => {
-            let is_fine = matches!(result, crate::executor::Outcome::Mended);
-            (
-                "RunClosed",
-                crate::report::audit::outcome_text(result),
-                !is_fine,
-            )
-        }
-        _ => return,
-    };
-    side.happened(Happening {
-        at: event.at,
-        reason: format!("{word}{}", pascal(&opening.playbook)),
-        action: "Mend",
-        note: format!(
-            "{} with {}@{} for case-{}: {note}",
-            event.run, opening.playbook, opening.version, opening.case
-        ),
-        is_warning,
-        is_common: false,
-    });
-}
 
 /// The record that calls people to a case; why is in the record of its run's end.
 pub fn needs_human(change: &Entry, case: &str) -> Entry {

@@ -24,7 +24,8 @@ pub fn run(common: &Common, args: &SimulateArgs) -> Result<(String, Exit), Vec<P
     match &args.seeds {
         Some(range) => {
             let (first, last) = seeds(range)?;
-            Ok(many(&theatre, &scenario, first..=last, common.output))
+            let out = &mut std::io::stdout();
+            Ok(many(&theatre, &scenario, first..=last, common.output, out))
         }
         None => {
             let seed = args.seed.unwrap_or(scenario.seed);
@@ -79,6 +80,14 @@ fn theatre(common: &Common) -> Result<Theatre, Vec<Problems>> {
     })
 }
 
+fn listed(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() {
+        return "none".to_owned();
+    }
+    parts.join(", ")
+}
+
 fn exit(is_broken: bool) -> Exit {
     if is_broken { Exit::Found } else { Exit::Fine }
 }
@@ -123,12 +132,14 @@ fn seeds(range: &str) -> Result<(u64, u64), Vec<Problems>> {
     })
 }
 
-/// One line for each seed that broke something, and a summary. Machine output streams: one line a seed.
+/// One line for each seed that broke something, and a summary. Machine output streams: one line a seed, until its reader has
+/// what it wanted.
 fn many(
     theatre: &Theatre,
     scenario: &Scenario,
     seeds: std::ops::RangeInclusive<u64>,
     output: Output,
+    out: &mut impl Write,
 ) -> (String, Exit) {
     let (mut played, mut broken, mut events) = (0_u64, Vec::new(), 0_u64);
     let mut runs: std::collections::BTreeMap<&'static str, u64> = std::collections::BTreeMap::new();
@@ -150,30 +161,27 @@ fn many(
             (Some(breach), Output::Text) => Some(format!("seed {seed}: {breach}")),
             (None, Output::Text) => None,
         };
-        if let Some(line) = line {
-            // A reader that closed its end has what it wanted.
-            writeln!(std::io::stdout(), "{line}").ok();
-        }
         if outcome.breach.is_some() {
             broken.push(seed);
+        }
+        if let Some(line) = line
+            && writeln!(out, "{line}").is_err()
+        {
+            break;
         }
     }
     if output == Output::Json {
         return (String::new(), exit(!broken.is_empty()));
     }
-    let runs: Vec<String> = runs
+    let runs = runs.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let most = most
         .iter()
-        .map(|(kind, count)| format!("{count} {kind}"))
-        .collect();
-    let most: Vec<String> = most
-        .iter()
-        .map(|(domain, count)| format!("{domain} {count}"))
-        .collect();
+        .map(|(domain, count)| format!("{domain} {count}"));
     let mut text = format!(
         "{}: {played} seeds, {events} events, runs: {}; most nodes disrupted at once: {}\n",
         scenario.name,
-        runs.join(", "),
-        most.join(", ")
+        listed(runs),
+        listed(most)
     );
     match broken.first() {
         Some(first) => {
@@ -187,7 +195,60 @@ fn many(
 
 #[cfg(test)]
 mod tests {
-    use super::seeds;
+    use super::{listed, many, seeds};
+    use crate::app::cli::Output;
+    use crate::playbook::testing::load_shipped;
+    use crate::rehearsal::{Scenario, Theatre};
+    use crate::{probes, simulate};
+    use std::collections::BTreeSet;
+    use std::io::{Error, ErrorKind, Result, Write};
+
+    /// A reader that closed its end.
+    struct Closed(usize);
+
+    impl Write for Closed {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            match self
+                .0
+                .checked_sub(bytes.iter().filter(|byte| **byte == b'\n').count())
+            {
+                Some(left) => {
+                    self.0 = left;
+                    Ok(bytes.len())
+                }
+                None => Err(Error::from(ErrorKind::BrokenPipe)),
+            }
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_seed_is_played_for_a_reader_that_has_what_it_wanted() {
+        let (playbooks, _) = load_shipped();
+        let trade = simulate::World::shipped(probes::catalogue(), &playbooks);
+        let theatre = Theatre::of(trade, playbooks, &[], &BTreeSet::new()).expect("sound rules");
+        let text = "name: x\nlasts: 5m\nnodes: {count: 1}\nlimits: {cluster: 0}\n";
+        let scenario = Scenario::parse("s.yaml", text).expect("sound");
+        // All the seeds there are take for ever.
+        let (said, _) = many(
+            &theatre,
+            &scenario,
+            0..=u64::MAX,
+            Output::Json,
+            &mut Closed(3),
+        );
+        assert_eq!(said, "");
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_to_be_none() {
+        let said = |parts: &[&str]| listed(parts.iter().map(|part| (*part).to_owned()));
+        assert_eq!(said(&[]), "none");
+        assert_eq!(said(&["3 mended", "1 undone"]), "3 mended, 1 undone");
+    }
 
     #[test]
     fn ranges_of_seeds_are_read_as_written_and_nothing_else_is() {

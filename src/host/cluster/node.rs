@@ -83,6 +83,13 @@ impl NodeView {
         })
     }
 
+    /// Whether this is an older state of the Node than `other`. Versions are numbers that grow: that is how every released API
+    /// server makes them, and since Kubernetes 1.35 it is promised (KEP 5504). Others are taken as they come.
+    pub fn is_older_than(&self, other: &NodeView) -> bool {
+        let number = |view: &NodeView| view.version.parse::<u64>().ok();
+        matches!((number(self), number(other)), (Some(own), Some(other)) if own < other)
+    }
+
     /// Whether the kubelet says that it is ready. `None`: it says nothing, or the control plane lost sight of it.
     pub fn ready(&self) -> Option<bool> {
         self.conditions
@@ -107,6 +114,24 @@ mod tests {
             "labels": {"l": "1"}, "annotations": {"nodemend.io/mode": "auto"}, "managedFields": [1]},
             "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]},
             "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "r"}]}})
+    }
+
+    #[test]
+    fn of_two_states_the_lower_number_is_the_older_one_and_what_is_no_number_is_not() {
+        let at = |version: &str| NodeView {
+            version: version.to_owned(),
+            ..NodeView::default()
+        };
+        for (one, other, is_older) in [
+            ("9", "10", true),
+            ("10", "9", false),
+            ("7", "7", false),
+            ("a", "10", false),
+            ("9", "b", false),
+            ("", "1", false),
+        ] {
+            assert_eq!(at(one).is_older_than(&at(other)), is_older, "{one} {other}");
+        }
     }
 
     #[test]
