@@ -67,8 +67,7 @@ impl ApiSlots {
         first_rest(scene.agents.map(|(agents, _)| agents.wanted), draw)
     }
 
-    /// A case may open before the answer at the start is there, or that was lost: without it a node of a small cluster would
-    /// rest as one of five thousand, and miss a free slot (I19; `nodemend simulate` found that).
+    /// A case may open before the answer at the start is there, or that was lost (`nodemend simulate` found that).
     async fn ensure_agents_known(&self) {
         if self.agents_known().is_none() {
             self.count_agents().await;
@@ -78,10 +77,7 @@ impl ApiSlots {
     /// Reads how many agents there are, for [`ApiSlots::agents_known`].
     pub async fn count_agents(&self) {
         if let Err(why) = self.read_agents().await {
-            tracing::debug!(
-                why,
-                "the number of agents is not known; a large cluster is assumed"
-            );
+            tracing::debug!(why, "the number of agents is not known");
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub const CORD_PERIOD: Duration = Duration::from_secs(60);
 /// How often a waiting node asks its own gates, which costs no call: a case that went away leaves the queue.
 pub const GATES_PERIOD: Duration = Duration::from_secs(30);
-/// The size of cluster that the figures are made for; also what an agent assumes that does not know how many there are.
+/// The size of cluster that the figures are made for.
 const LARGE: u64 = 5_000;
 /// What it assumes after a look that failed: a slot may be free, and the next look that does not fail counts the agents.
 const UNTOLD: u64 = 500;
@@ -33,6 +33,9 @@ const FIRST_SPREAD: Duration = Duration::from_secs(480);
 const MEDIUM: u64 = 1_000;
 /// ...so that its nodes need not wait for long.
 const MEDIUM_FIRST_SPREAD: Duration = Duration::from_secs(29);
+/// First looks of nodes that could not count the agents come within this time, and count them: were it all of [`LARGE`] they
+/// would be 2,500 a minute, and in a small cluster a free slot is taken within 5 min all the same (I19).
+const UNTOLD_FIRST_SPREAD: Duration = Duration::from_secs(120);
 /// The shortest spread: two nodes that fall sick together.
 const MIN_FIRST_SPREAD: Duration = Duration::from_secs(2);
 /// The longest rest in the queue in a cluster of [`LARGE`]: 5,000 nodes then look 500 to 560 times a minute.
@@ -146,7 +149,9 @@ impl Standing {
 
 /// The rest before the first look in a cluster of `agents`. `draw`: from 0 up to 1, another one for each node.
 pub fn first_rest(agents: Option<u64>, draw: f64) -> Duration {
-    let agents = agents.unwrap_or(LARGE);
+    let Some(agents) = agents else {
+        return UNTOLD_FIRST_SPREAD.mul_f64(draw.clamp(0.0, 1.0));
+    };
     let from = between((MEDIUM, Duration::ZERO), FIRST_FROM, agents);
     let to = between((MEDIUM, MEDIUM_FIRST_SPREAD), FIRST_SPREAD, agents).max(MIN_FIRST_SPREAD);
     from + (to - from).mul_f64(draw.clamp(0.0, 1.0))
@@ -255,10 +260,10 @@ mod tests {
             (Some(3_000), 254.5),
             (Some(5_000), 480.0),
             (Some(u64::MAX), 480.0),
-            (None, 480.0),
+            (None, 120.0),
         ] {
             assert!((first_rest(agents, 1.0).as_secs_f64() - seconds).abs() < 0.001);
-            let from = if agents.is_some_and(|agents| agents <= 1_000) {
+            let from = if agents.is_none_or(|agents| agents <= 1_000) {
                 0.0..0.1
             } else {
                 29.0..60.1
