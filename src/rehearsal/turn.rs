@@ -40,26 +40,33 @@ impl Turn {
         let slots = &mind.slots;
         let draw = || mind.world.draw(mind.node);
         let mut rest = slots.begin_wait(draw()).await;
+        let mut has_tried = false;
         loop {
             if mind.world.flaw == Some(Flaw::WaitsTooLong) {
                 rest = Duration::from_secs(2_400);
             }
             if self.rests(rest, &mut reins).await {
-                return self.leave().await;
+                break;
             }
             let Some(cleared) = self.clear_now() else {
-                return self.leave().await;
+                break;
             };
             let mut now = slots.look(&cleared, self.run).await;
             if now == Standing::Clear {
                 match self.try_once(&reins).await {
                     Tried::Left(end) => {
                         mind.spend_approval(self.case);
+                        if !matches!(end, RunEnd::Left) {
+                            self.withdraw().await;
+                        }
                         mind.set_waiting(None);
                         return report(&mind, self.case, self.run, end);
                     }
-                    Tried::GatesRefuse => return self.leave().await,
-                    Tried::NoSlot(error) => now = slots.rebuffed(&error),
+                    Tried::GatesRefuse => break,
+                    Tried::NoSlot(error) => {
+                        has_tried = true;
+                        now = slots.rebuffed(&error);
+                    }
                     Tried::NotNow(why) => now = Standing::Unread { why },
                 }
             }
@@ -71,6 +78,12 @@ impl Turn {
             mind.set_waiting(Some(why));
             rest = slots.rest_in(&now, draw());
         }
+        if has_tried {
+            mind.runner.give_back(self.run, reins).await;
+        }
+        self.withdraw().await;
+        mind.set_waiting(None);
+        mind.run_ended(self.case, self.run, Ending::NeverBegan);
     }
 
     async fn try_once(&self, reins: &watch::Receiver<Rein>) -> Tried {
@@ -135,12 +148,10 @@ impl Turn {
         false
     }
 
-    async fn leave(&self) {
+    async fn withdraw(&self) {
         if self.mind.slots.is_claimed() {
             self.mind.slots.withdraw().await.ok();
         }
-        self.mind.set_waiting(None);
-        self.mind.run_ended(self.case, self.run, Ending::NeverBegan);
     }
 }
 
