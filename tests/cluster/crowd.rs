@@ -303,10 +303,14 @@ impl Crowd {
         let mut spans = Vec::new();
         for member in &self.members {
             let mut open: Option<(String, i64)> = None;
-            for record in member.patient.audit() {
+            let records = member.patient.audit();
+            for (at, record) in records.iter().enumerate() {
                 let run = record["run"].as_str().unwrap_or_default().to_owned();
                 match record["kind"].as_str() {
-                    Some("step-began") if open.as_ref().is_none_or(|(of, _)| *of != run) => {
+                    Some("step-began")
+                        if open.as_ref().is_none_or(|(of, _)| *of != run)
+                            && !steps::is_withheld(&records, at) =>
+                    {
                         open = Some((run, micros(&record["time"])));
                     }
                     Some("run-closed") => {

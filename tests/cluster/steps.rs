@@ -25,10 +25,7 @@ pub fn breaches(node: &str, records: &[Value], calls: &[Call]) -> Vec<String> {
                     began: micros(&record["time"]),
                     record,
                 };
-                let next = records[at + 1..].iter().find(|next| {
-                    next["kind"] == "agent-started"
-                        || (next["run"] == record["run"] && next["step"] == record["step"])
-                });
+                let next = after(records, at);
                 let of_run = |one: &&Value| one["run"] == record["run"];
                 let opened = records[..at].iter().find(of_run).unwrap_or(record);
                 let since = started.max(micros(&opened["time"]));
@@ -39,6 +36,24 @@ pub fn breaches(node: &str, records: &[Value], calls: &[Call]) -> Vec<String> {
         }
     }
     found
+}
+
+/// What the log says next of the step that the record `at` tells of; or that the process ended.
+fn after(records: &[Value], at: usize) -> Option<&Value> {
+    let record = &records[at];
+    records[at + 1..].iter().find(|next| {
+        next["kind"] == "agent-started"
+            || (next["run"] == record["run"] && next["step"] == record["step"])
+    })
+}
+
+/// Whether the step whose intent the record `at` is was not begun after all: the agent was told to stop meanwhile.
+pub fn is_withheld(records: &[Value], at: usize) -> bool {
+    after(records, at).is_some_and(says_withheld)
+}
+
+fn says_withheld(next: &Value) -> bool {
+    next["kind"] == "step-skipped"
 }
 
 struct Step<'a> {
@@ -65,7 +80,7 @@ impl Step<'_> {
                 && call.finished <= self.began
                 && call.text("/requestObject/preconditions/uid") == uid
         });
-        if freed {
+        if freed && !next.is_some_and(says_withheld) {
             return Some(format!("I2: {step} began under {name}, freed before"));
         }
         let mut written = of_slots.filter(|call| {
@@ -179,6 +194,9 @@ fn the_checker_finds_each_kind_of_step_without_leave() {
     );
     killed[3] = record("step-skipped", "01:31");
     assert_eq!(found(&killed, &[read(), created()]), "", "withheld");
+    // Its Node was deleted while it wrote its intent: the slot went with it, and the agent was told so.
+    let gone = call("delete", "01:10", "collector");
+    assert_eq!(found(&killed, &[read(), created(), gone]), "", "withheld");
     let mut restarted = begun(step());
     restarted.swap(0, 1);
     restarted[1] = record("agent-started", "01:10");
