@@ -184,7 +184,7 @@ impl Core {
         self.turn(input, news).await;
     }
 
-    /// Nothing may start from now on.
+    /// Nothing may start from now on, and something is wrong.
     pub async fn stop(
         self: &Arc<Self>,
         source: &'static str,
@@ -192,6 +192,16 @@ impl Core {
         news: &mpsc::Sender<Message>,
     ) {
         tracing::warn!(source, why, "no run may start");
+        self.hold(source, why, news).await;
+    }
+
+    /// Nothing may start from now on, as it should be.
+    pub async fn hold(
+        self: &Arc<Self>,
+        source: &'static str,
+        why: String,
+        news: &mpsc::Sender<Message>,
+    ) {
         {
             let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
             if !stops.iter().any(|(known, _)| *known == source) {

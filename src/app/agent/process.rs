@@ -86,7 +86,7 @@ pub async fn run(common: &Common, args: &AgentArgs) -> Result<Exit, Vec<Problems
     )
     .await?;
     // Nothing starts before every probe has run once: a run compares what was before with what is after.
-    core.stop(
+    core.hold(
         FIRST_PASS,
         "the first full pass is not done".to_owned(),
         &news,
