@@ -1,5 +1,7 @@
 //! What the engine needs to know of playbooks.
 
+use super::turn::Engine;
+use crate::diagnosis::Case;
 use crate::playbook::Catalogue;
 use crate::policy::{Disruption, PlaybookRef};
 use crate::signal::Wall;
@@ -54,4 +56,12 @@ pub fn remedies_of(playbooks: &Catalogue, now: Wall) -> Remedies {
         }
     }
     remedies
+}
+
+impl Engine {
+    /// The playbook that the case's signature names, if both are there.
+    pub(super) fn remedy_of(&self, case: &Case) -> Option<&Remedy> {
+        let signature = self.judge().rulebook().find(&case.signature)?;
+        self.remedies.get(signature.mend.as_deref()?)
+    }
 }

@@ -397,8 +397,7 @@ impl Engine {
         if !matches!(case.state, CaseState::Confirmed | CaseState::NeedsHuman) {
             return None;
         }
-        let signature = self.judge.rulebook().find(&case.signature)?;
-        let remedy = self.remedies.get(signature.mend.as_deref()?)?;
+        let remedy = self.remedy_of(case)?;
         let id = case.id?;
         let proposal = Proposal {
             case: id,

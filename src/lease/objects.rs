@@ -5,6 +5,7 @@ use super::error::LeaseError;
 use super::exchange::{Answer, Found};
 use super::name::SlotName;
 use crate::host::cluster::{ApiError, BadObject, Fields};
+use crate::policy::RunId;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl SlotLease {
 
     /// The number of the run that wrote it last; `None` where that is not understood.
     pub(super) fn run(&self) -> Option<u64> {
-        self.run.strip_prefix("run-")?.parse().ok()
+        self.run.parse().ok().map(|run: RunId| run.0)
     }
 
     pub(super) fn facts(&self) -> SlotFacts {

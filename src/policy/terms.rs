@@ -125,15 +125,19 @@ impl fmt::Display for CaseId {
 impl FromStr for CaseId {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        text.strip_prefix("case-")
-            .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|digits| digits.parse().ok())
-            .map(CaseId)
-            .ok_or_else(|| UnknownWord {
-                word: text.chars().take(40).collect(),
-                known: "case-NUMBER".into(),
-            })
+        numbered(text, "case-").map(CaseId)
     }
+}
+
+/// The number behind `prefix`, in digits only.
+fn numbered(text: &str, prefix: &str) -> Result<u64, UnknownWord> {
+    text.strip_prefix(prefix)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| UnknownWord {
+            word: text.chars().take(40).collect(),
+            known: format!("{prefix}NUMBER"),
+        })
 }
 
 /// A run's number on this node; written `run-17`. Numbers only grow, also over restarts (safety.md, I7).
@@ -143,6 +147,13 @@ pub struct RunId(pub u64);
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "run-{}", self.0)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        numbered(text, "run-").map(RunId)
     }
 }
 

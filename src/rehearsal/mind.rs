@@ -233,7 +233,8 @@ impl Mind {
     /// Puts the node's own settings in force; a run under way that they no longer allow stops at its next boundary.
     pub(super) fn apply_opt_in(self: &Arc<Self>) {
         let opt_in = self.standing();
-        if let Some(why) = opt_in.stop() {
+        let stop = self.engine(|engine| engine.why_to_stop(&opt_in));
+        if let Some(why) = stop.flatten() {
             self.reins.send_replace(Rein::Stop(why));
         }
         self.turn(Input::OptIn(opt_in));

@@ -3,14 +3,14 @@
 use super::boot::{self, Built, Plan};
 use super::cluster::{follow, refresh, watch};
 use super::core::{Core, Message};
+use super::ledger_tests::alone;
 use super::runs::Runs;
 use super::{instance, store};
-use crate::app::config::Config;
 use crate::engine::{Input, Ledger, RunNews};
 use crate::executor::{Rein, Shelf};
+use crate::host::BoxFuture;
 use crate::host::cluster::{ApiError, Call, Cluster, Resource, Verb, Watching};
 use crate::host::fake::{Failure, FakeCluster};
-use crate::host::{BoxFuture, Host};
 use crate::policy::{CaseId, Disruption, Mode, OptIn, RunId};
 use crate::report::audit::{Entry, RecordKind};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn node() -> Value {
 
 /// An agent in `home` that has not read its Node yet; `next_run`: how many runs took a number here, and one more.
 fn agent(home: &Path, api: Arc<dyn Cluster>, next_run: u64) -> Agent {
-    let state_dir = home.join("state");
+    let state_dir = alone(home).state_dir;
     store::make_dir(&state_dir).expect("a state directory");
     let ledger = Ledger {
         next_run,
@@ -43,13 +43,9 @@ fn agent(home: &Path, api: Arc<dyn Cluster>, next_run: u64) -> Agent {
     };
     store::write(&state_dir.join("ledger.json"), &ledger).expect("a ledger");
     let plan = Plan {
-        config: Config::default(),
-        host: Host::at(home),
-        state_dir,
-        node: "n".to_owned(),
         standalone: false,
         cluster: Some((api, "nodemend".to_owned())),
-        metrics: Arc::default(),
+        ..alone(home)
     };
     let Built { core, shelf, .. } = boot::build(&plan).expect("the shipped rules");
     let (news, inbox) = mpsc::channel(64);

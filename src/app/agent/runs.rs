@@ -299,7 +299,8 @@ fn highest_opened(folder: &Path) -> Result<u64, AuditError> {
     let opened = Reader::open(folder)?
         .filter_map(|line| line.record.ok())
         .filter(|record| record.kind == RecordKind::RunOpened)
-        .filter_map(|record| record.run?.strip_prefix("run-")?.parse().ok());
+        .filter_map(|record| record.run?.parse().ok())
+        .map(|run: RunId| run.0);
     Ok(opened.max().unwrap_or(0))
 }
 
